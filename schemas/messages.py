@@ -1,0 +1,136 @@
+"""`want` and `ack`: the one message that a region sends about itself, and the center's answer.
+
+Each is always whole: the latest replaces all before it, so losing, doubling or reordering them does no harm.
+Unknown fields of a newer version are passed over.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from schemas.codec import pack, unpack
+from schemas.errors import CodecError, SchemaError
+from schemas.identity import EPOCH_ALPHABET
+from schemas.limits import INTEGER_MAX, RANGES_MAX
+
+#: The version of the wire: frames and messages. A reader refuses a higher one as "newer than here".
+WIRE_VERSION = 1
+#: Bytes of a control message before compression.
+MESSAGE_BYTES_MAX = 64 * 1024
+#: How many incarnations a `want` names, newest last.
+HISTORY_MAX = 16
+
+Count = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
+Short = Annotated[str, Field(min_length=1, max_length=64)]
+EpochText = Annotated[str, Field(pattern=rf"^[{EPOCH_ALPHABET}]{{6}}$")]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class Since(_Message):
+    """An incarnation of the ledger, and the last numbers given out before it began (for one region).
+
+    Below `facts` and `records` this incarnation agrees with the one before it; above, the word is its own.
+    """
+
+    incarnation: Short
+    facts: Count = 0
+    records: Count = 0
+
+
+class Want(_Message):
+    """All that a region has to say about itself.
+
+    `n` rises with each want of an instance. `grant` rises when the region asks for a new session; `session`
+    is the one that it holds (0: none yet). `facts` and `records` are its cursors under the newest
+    incarnation of `history`, `level` the bytes of `down` it can take now. `whole` asks for records with
+    their contents, since the region could not find them in its own outbox.
+    """
+
+    n: Count
+    instance: Short
+    grant: Count
+    session: Count
+    epoch: EpochText
+    highest_seq: Count
+    clock_ms: Count
+    facts: Count
+    records: Count
+    history: list[Since] = Field(default_factory=list, max_length=HISTORY_MAX)
+    level: Count
+    whole: bool = False
+    take_over: bool = False
+    wire: Count = WIRE_VERSION
+    titian: Annotated[str, Field(max_length=64)] = ""
+
+
+class Partly(_Message):
+    """The bytes of an incomplete packet that the ledger holds, as flat ranges (`schemas.ranges.to_wire`)."""
+
+    seq: Annotated[int, Field(ge=1, le=INTEGER_MAX)]
+    ranges: list[Count] = Field(max_length=2 * RANGES_MAX)
+
+
+class Ack(_Message):
+    """The center's answer to the latest `want`.
+
+    `n`, `instance` and `grant` name the want that it answers; `session` is granted to that instance (or to
+    another, then this one was superseded). `since` is the ledger's incarnation now; `facts_top` and
+    `records_top` the newest numbers when it was made. `window_bytes` bounds what may be accepted and not yet
+    acknowledged; a `hold_s` above 0 asks to send nothing but control for that many seconds. `partly` restates
+    in full what is stored of incomplete packets of `epoch`. `rewind` is the common point `(facts, records)`
+    above which the region must drop and fetch again. `refusal` is a code where the center will not serve.
+    """
+
+    n: Count
+    instance: Short
+    grant: Count
+    session: Count
+    since: Since
+    facts_top: Count
+    records_top: Count
+    window_bytes: Count
+    hold_s: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    epoch: EpochText
+    partly: list[Partly] = Field(default_factory=list, max_length=RANGES_MAX)
+    rewind: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    superseded: bool = False
+    refusal: Annotated[str, Field(max_length=64)] = ""
+    clock_ms: Count
+    wire: Count = WIRE_VERSION
+    titian: Annotated[str, Field(max_length=64)] = ""
+
+
+class Join(_Message):
+    """A region's first word: its public keys (32 bytes each) under the join file's one-time token."""
+
+    token: Annotated[bytes, Field(min_length=16, max_length=64)]
+    sign: Annotated[bytes, Field(min_length=32, max_length=32)]
+    seal: Annotated[bytes, Field(min_length=32, max_length=32)]
+
+
+M = TypeVar("M", bound=_Message)
+
+
+def pack_message(message: _Message) -> bytes:
+    """The body of a `want`, `ack` or `join` frame."""
+    return pack(message.model_dump(exclude_defaults=True))
+
+
+def unpack_message(kind: type[M], body: bytes) -> M:
+    """The message of that kind; raises `CodecError` that names the first wrong field."""
+    value = unpack(body, bytes_max=MESSAGE_BYTES_MAX, items_max=2 * RANGES_MAX, depth_max=5)
+    if isinstance(value, dict) and type(value.get("wire")) is int and value["wire"] > WIRE_VERSION:
+        raise CodecError(f"a message of wire version {value['wire']}, newer than here", code="newer_version")
+    try:
+        return kind.model_validate(value)
+    except ValidationError as why:
+        first = why.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CodecError(f"{kind.__name__.lower()} {where}: {first['msg']}", field=where) from None
+    except SchemaError as why:
+        raise CodecError(str(why), code=why.code) from why
