@@ -134,7 +134,7 @@ class CenterLink(Protocol):
         """The oldest entry that the region has not taken yet."""
 
     def clear_down(self, region: str) -> None:
-        """Drop everything in `down`: it was made for a session that is over."""
+        """Drop everything in `down`, and the hint: it was made for a session that is over. Any id goes then."""
 
 
 # --- the region's stores ------------------------------------------------------------------------
@@ -196,16 +196,19 @@ class Outbox(Protocol):
         """The seq of the newest packet (0: none)."""
 
     def claim(
-        self, entry: EntryId, lanes: Sequence[Lane], bytes_max: int, now_ms: int
+        self,
+        entry: EntryId,
+        lanes: Sequence[Lane],
+        batch_bytes_max: int,
+        chunk_bytes_max: int,
+        now_ms: int,
     ) -> Batch | Chunk | None:
-        """What goes next, from the first of `lanes` that has any, at most `bytes_max` bytes of it (at least
-        one packet or a chunk of 4 KiB), recorded as sent under `entry`; what was requeued goes first."""
+        """What goes next, from the first of `lanes` that has any, recorded as sent under `entry`; what was
+        requeued goes first. A batch holds at most `batch_bytes_max` stored bytes (at least one packet), a chunk
+        at most `chunk_bytes_max`."""
 
     def in_flight(self) -> list[Sent]:
         """Every frame that is claimed and not settled, oldest entry first."""
-
-    def bytes_of(self, sent: Sent) -> Batch | Chunk:
-        """The same frame's contents again, for a repeated send under the same entry id."""
 
     def cover(self, partly: dict[int, Ranges], done: Sequence[EntryId]) -> None:
         """Keep the byte ranges that the center says it holds of incomplete packets (restated in full: a

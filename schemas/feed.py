@@ -118,6 +118,16 @@ def unpack_records(body: bytes) -> tuple[Span, tuple[RecordChange, ...]]:
     return span, changes
 
 
+def span_of(body: bytes) -> Span | None:
+    """The span of a facts or records body whose contents this version does not understand, if it has one."""
+    try:
+        value = unpack(body, bytes_max=BODY_BYTES_MAX, items_max=4 + 5 * RECORDS_MAX, depth_max=8)
+        head = value[0] if isinstance(value[0], list) else [_text(value[0]), *value[1:4]]
+        return _span(head)
+    except (TypeError, ValueError, IndexError, KeyError):
+        return None
+
+
 def _text(value: object) -> str:
     if not isinstance(value, bytes) or len(value) > 64:
         raise CodecError("a short text is missing")

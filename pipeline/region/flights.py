@@ -1,0 +1,159 @@
+"""Steps 2 and 3, pure: the frames on their way, and when one of them counts as lost.
+
+A frame is sent again only on evidence (rule 6), never after a time. The evidence has three parts, and they
+must come in this order: the frame's entry is gone from the stream (`observe`); a `want` was sent after that;
+the `ack` that answers it, or a later one, has been met and all the facts that it knows of are settled here,
+and still nothing covers the frame (`lost`). The center takes from the front of the stream and deletes only
+after its commit, so "gone, and the ledger does not know it" can only mean that the stream was lost.
+
+Entries leave the stream in the order of their ids, and ours are the only ones there. So once the newest
+`length` frames that the broker is known to have accepted account for all that lies in the stream, every older
+frame is gone: whoever took it, and whether or not it ever arrived. Frames whose outcome is unknown (the link
+broke, the process restarted) are never sent again blindly; they are judged in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from pipeline.ports import EntryId, Sent
+from schemas.ranges import Ranges, covers, merge
+
+
+class Outcome(Enum):
+    """What is known of a frame that was handed to the link."""
+
+    ON_THE_WIRE = "handed to the connection that is open now"
+    ACCEPTED = "the broker has said that it has it"
+    UNKNOWN = "the connection or the process ended before an answer came"
+
+
+@dataclass
+class Flight:
+    """One frame on its way. `bytes` on the link; `left`: seqs of which the center has said nothing yet.
+
+    `gone_n`: the number of the want that was to be sent next when its entry was seen to be gone from the
+    stream (`None`: not seen gone).
+    """
+
+    sent: Sent
+    bytes: int
+    left: Ranges
+    outcome: Outcome
+    gone_n: int | None = None
+
+
+class Flights:
+    """All frames that are claimed and not settled, oldest entry first."""
+
+    def __init__(self, restored: Iterable[Sent] = ()) -> None:
+        # The size on the link is not kept over a restart: what a frame carries is at least as much, so the
+        # window errs to the careful side.
+        self._by_entry = {
+            one.entry: Flight(one, one.bytes, one.seqs, Outcome.UNKNOWN) for one in sorted(restored)
+        }
+
+    def __len__(self) -> int:
+        return len(self._by_entry)
+
+    def __contains__(self, entry: EntryId) -> bool:
+        return entry in self._by_entry
+
+    @property
+    def bytes(self) -> int:
+        """Bytes claimed and not acknowledged by the ledger: what the receipt window bounds."""
+        return sum(flight.bytes for flight in self._by_entry.values())
+
+    @property
+    def on_the_wire_bytes(self) -> int:
+        """Bytes handed to the connection and not confirmed by the broker: what the link window bounds."""
+        return sum(f.bytes for f in self._by_entry.values() if f.outcome is Outcome.ON_THE_WIRE)
+
+    def add(self, sent: Sent, frame_bytes: int) -> None:
+        """A frame goes on its way."""
+        self._by_entry[sent.entry] = Flight(sent, frame_bytes, sent.seqs, Outcome.ON_THE_WIRE)
+
+    def accept(self, entry: EntryId) -> None:
+        """The broker has it (frames settled meanwhile are passed over)."""
+        flight = self._by_entry.get(entry)
+        if flight is not None:
+            flight.outcome = Outcome.ACCEPTED
+
+    def cut(self) -> None:
+        """The connection is gone: what was on the wire may have arrived or not."""
+        for flight in self._by_entry.values():
+            if flight.outcome is Outcome.ON_THE_WIRE:
+                flight.outcome = Outcome.UNKNOWN
+
+    def sent(self, entry: EntryId) -> Sent | None:
+        """What was claimed under `entry`, while it is on its way."""
+        flight = self._by_entry.get(entry)
+        return None if flight is None else flight.sent
+
+    def drop(self, entries: Iterable[EntryId]) -> None:
+        """Forget frames: they are settled, covered or requeued."""
+        for entry in entries:
+            self._by_entry.pop(entry, None)
+
+    def settle(self, seqs: Ranges) -> list[EntryId]:
+        """The center has spoken of these packets: take them off; returns the frames that are done by it."""
+        done = []
+        for entry, flight in self._by_entry.items():
+            flight.left = _without(flight.left, seqs)
+            if not flight.left:
+                done.append(entry)
+        self.drop(done)
+        return done
+
+    def cover(self, partly: dict[int, Ranges]) -> list[EntryId]:
+        """The ledger holds these byte ranges of incomplete packets; returns the chunk frames done by it."""
+        done = [
+            entry
+            for entry, flight in self._by_entry.items()
+            if flight.sent.span is not None
+            and covers(partly.get(flight.sent.seqs[0][0], ()), flight.sent.span)
+        ]
+        self.drop(done)
+        return done
+
+    def observe(self, length: int, next_n: int) -> int:
+        """`length` entries lie in the stream, asked before want `next_n` is sent. Returns how many frames of
+        ours are newly seen to be gone."""
+        accounted = newly = 0
+        for flight in reversed(self._by_entry.values()):
+            if accounted >= length and flight.outcome is not Outcome.ON_THE_WIRE:
+                if flight.gone_n is None:
+                    flight.gone_n = next_n
+                    newly += 1
+            elif flight.outcome is Outcome.ACCEPTED:
+                accounted += 1
+        return newly
+
+    def lost(self, answered_n: int) -> list[Sent]:
+        """Frames that were gone before want `answered_n` was sent and are still not covered. Call it only when
+        every fact that the ack knew of is settled and its ranges are met (`settle`, `cover`)."""
+        return [
+            flight.sent
+            for flight in self._by_entry.values()
+            if flight.gone_n is not None and flight.gone_n <= answered_n
+        ]
+
+
+def _without(ranges: Ranges, gone: Ranges) -> Ranges:
+    """`ranges` without the numbers of `gone` (both sorted and disjoint)."""
+    out: list[tuple[int, int]] = []
+    for start, stop in ranges:
+        at = start
+        for low, high in gone:
+            if high <= at:
+                continue
+            if low >= stop:
+                break
+            if low > at:
+                out.append((at, low))
+            at = max(at, high)
+        if at < stop:
+            out.append((at, stop))
+    return merge(out)

@@ -1,0 +1,302 @@
+"""Steps 2 and 3: outbox -> frames -> the `up` stream, within two windows; and what the answers mean.
+
+Decide first, then act: `flights.py` decides what is lost, `speaker.py` when to speak; here it is done. One
+`Push` belongs to a process and lives across slices, so a slice ends with frames in flight and the next one
+settles them. `step` never waits longer than it is told and never raises for a link that is down: down is a
+state, with the time of the next probe.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pipeline.errors import LinkDenied, LinkDown
+from pipeline.ports import (
+    Accepted,
+    Batch,
+    Chunk,
+    Clock,
+    Cursors,
+    EntryId,
+    Outbox,
+    RegionLink,
+    Registry,
+    Sent,
+)
+from pipeline.region.flights import Flights
+from pipeline.region.speaker import Speaker
+from schemas.bodies import pack_batch, pack_chunk
+from schemas.frame import Header, Kind, seal_frame
+from schemas.keys import PrivateKey, PublicKey
+from schemas.lanes import Lane
+from schemas.limits import BODY_BYTES_MAX
+from schemas.messages import Join, pack_message
+from schemas.ranges import Ranges, from_wire, total
+
+LANES_IN_ORDER = (Lane.URGENT, Lane.CONTROL, Lane.RECORD, Lane.BIOMETRIC)
+#: Every so many frames the last lane goes first, so that it never starves.
+LAST_LANE_EVERY = 4
+#: Facts settled in one transaction, in groups.
+SETTLE_GROUPS = 500
+
+
+@dataclass(frozen=True)
+class PushSettings:
+    """What bounds a push. Bytes as they lie on the link; seconds.
+
+    `frame_bytes` is what a frame aims at. A probe of a link that is down waits from `retry_s` up to
+    `retry_s_max`, doubling, with jitter; a broker without memory is asked again after `full_s`.
+    """
+
+    frame_bytes: int = 32 * 1024
+    link_window_bytes: int = 256 * 1024
+    level_bytes: int = 256 * 1024
+    retry_s: float = 0.25
+    retry_s_max: float = 2.0
+    denied_s: float = 15.0
+    full_s: float = 1.0
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What one step did. `waits` says in a word why nothing more went (`""`: there may be more at once)."""
+
+    frames: int = 0
+    packets: int = 0
+    bytes: int = 0
+    settled: int = 0
+    requeued: int = 0
+    forks: int = 0
+    waits: str = ""
+
+
+@dataclass
+class Push:
+    """The resident of the outbox's end of the link."""
+
+    outbox: Outbox
+    registry: Registry
+    link: RegionLink
+    speaker: Speaker
+    clock: Clock
+    ours: PrivateKey
+    center: PublicKey
+    settings: PushSettings = field(default_factory=PushSettings)
+    token: bytes = b""
+    level: Callable[[], int | None] = lambda: None
+    rng: random.Random = field(default_factory=random.Random)
+    down_since_s: float | None = None
+    denied: str = ""
+    _flights: Flights = field(init=False)
+    _last: EntryId = EntryId(0, 0)
+    _frames: int = 0
+    _failures: int = 0
+    _retry_s: float = 0.0
+    _handled_n: int = 0
+    _rounds_lost: int = 0
+    _pause_until_s: float = 0.0
+    _ratio: dict[Lane, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._flights = Flights(self.outbox.in_flight())
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Bytes that wait for the ledger's word."""
+        return self._flights.bytes
+
+    def step(self, wait_s: float = 0.0) -> Pushed:
+        """One round: answers, facts, evidence, the want, then frames while the windows allow."""
+        now_s = self.clock.now_s()
+        if self.speaker.superseded:
+            return Pushed(waits="superseded")
+        settled, forks = self._settle(self.registry.cursors())
+        if now_s < self._retry_s:
+            return Pushed(settled=settled, forks=forks, waits="denied" if self.denied else "link down")
+        try:
+            self._collect(wait_s if self._flights.on_the_wire_bytes else 0.0)
+            requeued = self._hear(self.registry.cursors())
+            self._speak(now_s)
+            frames, packets, sent_bytes, waits = self._send(now_s)
+        except LinkDown:
+            self._went_down(now_s)
+            return Pushed(settled=settled, forks=forks, waits="link down")
+        except LinkDenied as why:
+            self._went_down(now_s)
+            self.denied, self._retry_s = str(why), now_s + self.settings.denied_s
+            return Pushed(settled=settled, forks=forks, waits="denied")
+        return Pushed(frames, packets, sent_bytes, settled, requeued, forks, waits)
+
+    def close(self) -> None:
+        """Let go of the link; what is in flight is judged by evidence when it opens again."""
+        self._flights.cut()
+        self.link.close()
+
+    # --- what came back -------------------------------------------------------------------------
+
+    def _collect(self, wait_s: float) -> None:
+        for outcome in self.link.outcomes(wait_s):
+            if isinstance(outcome, Accepted):
+                self._flights.accept(outcome.entry)
+                continue
+            sent = self._flights.sent(outcome.entry)
+            if sent is not None:  # the broker said that it did not take it: that is evidence enough
+                self._requeue([sent])
+            self._pause_until_s = self.clock.now_s() + self.settings.full_s
+
+    def _settle(self, cursors: Cursors) -> tuple[int, int]:
+        """Settle the outbox from the registry's facts: an idempotent sweep, in bounded transactions."""
+        settled = forks = 0
+        while (at := self.outbox.settled_to()) < cursors.facts:
+            facts = self.registry.facts_after(at, SETTLE_GROUPS)
+            to = facts[-1][0] if len(facts) >= SETTLE_GROUPS else cursors.facts
+            done = self.outbox.settle(facts, to, self.clock.now_ms())
+            self._flights.settle(done.settled)
+            settled += total(done.settled)
+            forks += len(done.forks)
+            self.registry.forget_facts(to, self.outbox.epoch)
+        if settled:
+            self._rounds_lost = 0
+        return settled, forks
+
+    def _hear(self, cursors: Cursors) -> int:
+        """Act on the newest ack once all the facts that it knows of are settled here."""
+        ack = self.speaker.answer
+        if ack is None or ack.n <= self._handled_n or ack.epoch != self.outbox.epoch:
+            return 0
+        partly: dict[int, Ranges] = {one.seq: from_wire(one.ranges) for one in ack.partly}
+        done = self._flights.cover(partly)
+        if done or partly:
+            self.outbox.cover(partly, done)
+        if cursors.facts < ack.facts_top or self.outbox.settled_to() < ack.facts_top:
+            return 0
+        self._handled_n = ack.n
+        lost = self._flights.lost(ack.n)
+        if not lost:
+            return 0
+        # Something takes our frames and does not know them: go on, but ever more slowly, until facts come.
+        self._rounds_lost += 1
+        if self._rounds_lost > 1:
+            self._pause_until_s = self.clock.now_s() + min(30.0, 0.25 * 2**self._rounds_lost)
+        return self._requeue(lost)
+
+    def _requeue(self, lost: list[Sent]) -> int:
+        waiting_again = self.outbox.requeue(lost, self.clock.now_ms())
+        self._flights.drop(one.entry for one in lost)
+        return waiting_again
+
+    # --- what is said ---------------------------------------------------------------------------
+
+    def _speak(self, now_s: float) -> None:
+        cursors = self.registry.cursors()
+        offered = self.level()
+        level = self.settings.level_bytes if offered is None else offered
+        if not self.speaker.due(now_s, cursors, level, waiting=len(self._flights) > 0):
+            return
+        if len(self._flights):
+            self._flights.observe(self.link.up_length(), self.speaker.next_n())
+        if not self.speaker.session and self.token:
+            join = Join(token=self.token, sign=self.ours.public.raw.sign, seal=self.ours.public.raw.seal)
+            self.link.send_control(self._seal(Kind.JOIN, pack_message(join)))
+        want = self.speaker.want(
+            now_s,
+            self.clock.now_ms(),
+            epoch=self.outbox.epoch,
+            highest_seq=self.outbox.highest_seq(),
+            cursors=cursors,
+            level=level,
+        )
+        self.link.send_control(self._seal(Kind.WANT, pack_message(want)))
+        self._came_up()
+
+    # --- what is sent ---------------------------------------------------------------------------
+
+    def _send(self, now_s: float) -> tuple[int, int, int, str]:
+        frames = packets = sent_bytes = 0
+        while True:
+            waits = self._why_wait(now_s)
+            if waits or frames >= 8:  # come back for answers before more goes out
+                return frames, packets, sent_bytes, waits
+            claimed = self._claim()
+            if claimed is None:
+                return frames, packets, sent_bytes, "nothing waits"
+            frame = self._frame_of(claimed)
+            self._flights.add(_sent(claimed), len(frame))
+            self.link.send(claimed.entry, frame)
+            frames += 1
+            packets += len(claimed.stored) if isinstance(claimed, Batch) else 0
+            sent_bytes += len(frame)
+
+    def _why_wait(self, now_s: float) -> str:
+        """Why no frame may go now, in a word; empty if one may."""
+        if self.speaker.refusal:
+            return "refused"
+        if not self.speaker.session:
+            return "no session"
+        if now_s < self.speaker.hold_until_s:
+            return "held by the center"
+        if now_s < self._pause_until_s:
+            return "paused after a loss"
+        if self._flights.on_the_wire_bytes >= self.settings.link_window_bytes:
+            return "link window"
+        if self._flights.bytes >= self.speaker.window_bytes:
+            return "receipt window"
+        return ""
+
+    def _claim(self) -> Batch | Chunk | None:
+        session = self.speaker.session
+        if not session:
+            return None
+        entry = EntryId(session, self._last.n + 1 if session == self._last.session else 1)
+        self._frames += 1
+        lanes = LANES_IN_ORDER
+        if self._frames % LAST_LANE_EVERY == 0:
+            lanes = (Lane.URGENT, Lane.BIOMETRIC, Lane.CONTROL, Lane.RECORD)
+        ratio = self._ratio.get(Lane.RECORD, 0.2)
+        bytes_max = min(int(self.settings.frame_bytes / ratio), BODY_BYTES_MAX // 2)
+        claimed = self.outbox.claim(entry, lanes, bytes_max, self.settings.frame_bytes, self.clock.now_ms())
+        if claimed is not None:
+            self._last = entry
+        return claimed
+
+    def _frame_of(self, claimed: Batch | Chunk) -> bytes:
+        if isinstance(claimed, Chunk):
+            body = pack_chunk(claimed.size, claimed.digest, claimed.offset, claimed.data)
+            seqs: Ranges = ((claimed.seq, claimed.seq + 1),)
+            return self._seal(Kind.CHUNK, body, claimed.lane, seqs)
+        body = pack_batch(claimed.stored)
+        frame = self._seal(Kind.BATCH, body, claimed.lane, claimed.seqs)
+        if claimed.lane is Lane.RECORD and len(claimed.stored) > 1:
+            measured = max(0.02, min(1.0, len(frame) / len(body)))
+            before = self._ratio.get(Lane.RECORD, measured)
+            self._ratio[Lane.RECORD] = before + 0.2 * (measured - before)
+        return frame
+
+    def _seal(self, kind: Kind, body: bytes, lane: Lane = Lane.CONTROL, seqs: Ranges = ()) -> bytes:
+        header = Header(kind, self.outbox.region, self.outbox.epoch, self.ours.id, self.center.id, lane, seqs)
+        return seal_frame(header, body, ours=self.ours, theirs=self.center)
+
+    # --- up and down ----------------------------------------------------------------------------
+
+    def _went_down(self, now_s: float) -> None:
+        self._flights.cut()
+        self.link.close()
+        self.speaker.repeat()
+        self._failures += 1
+        if self.down_since_s is None:
+            self.down_since_s = now_s
+        longest = min(self.settings.retry_s * 2 ** (self._failures - 1), self.settings.retry_s_max)
+        self._retry_s = now_s + longest * self.rng.uniform(0.5, 1.0)
+
+    def _came_up(self) -> None:
+        self._failures, self.down_since_s, self.denied = 0, None, ""
+
+
+def _sent(claimed: Batch | Chunk) -> Sent:
+    if isinstance(claimed, Batch):
+        carried = sum(map(len, claimed.stored))
+        return Sent(claimed.entry, claimed.lane, claimed.seqs, None, carried)
+    span = (claimed.offset, claimed.offset + len(claimed.data))
+    return Sent(claimed.entry, claimed.lane, ((claimed.seq, claimed.seq + 1),), span, len(claimed.data))

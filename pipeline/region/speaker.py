@@ -1,0 +1,150 @@
+"""Who speaks: the region's half of `want` and `ack`. Decides when a want is due, and what an ack means.
+
+Pure but for one lock: `push` and `pull` share it between their threads. It reads no clock; `now_s` is a
+monotonic time in seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pipeline.ports import Cursors
+from schemas.messages import Ack, Want
+
+#: A standing want is repeated this often, seconds.
+REPEAT_S = 30.0
+#: The same while something is on its way and nothing moves, or no session is granted yet.
+WAITING_REPEAT_S = 4.0
+#: Between two wants that only bring news (cursors, level), seconds.
+NEWS_S = 1.0
+
+
+class Heard(Enum):
+    """What an ack means for us."""
+
+    STALE = "it answers an older grant or another instance"
+    GRANTED = "a session begins"
+    ANSWER = "our session goes on"
+    SUPERSEDED = "another instance speaks as this region"
+    REFUSED = "the center does not let us speak"
+
+
+@dataclass
+class Speaker:
+    """The state of the conversation. `n` counts our wants; `grant` our requests for a session.
+
+    `session` is 0 until granted. `answer` is the newest ack of our session. `hold_until_s` while the center
+    asks us to wait. `window_bytes` is the receipt window in force.
+    """
+
+    instance: str
+    window_bytes: int
+    take_over: bool = False
+    whole: bool = False
+    titian: str = ""
+    grant: int = 1
+    session: int = 0
+    n: int = 0
+    answer: Ack | None = None
+    superseded: bool = False
+    refusal: str = ""
+    hold_until_s: float = 0.0
+    _sent_s: float | None = None
+    _said: tuple[int, int, int, int] | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def due(self, now_s: float, cursors: Cursors, level: int, waiting: bool) -> bool:
+        """Whether a want should go now. `waiting`: something of ours is on its way and unanswered."""
+        with self._lock:
+            if self.superseded:
+                return False
+            if self._sent_s is None:
+                return True
+            idle_s = now_s - self._sent_s
+            news = self._said != (self.grant, cursors.facts, cursors.records, level)
+            answered = self.answer is not None and self.answer.n >= self.n
+            if (news and answered) or (self.session and waiting and answered):
+                return idle_s >= NEWS_S
+            if self._said is not None and self._said[0] != self.grant:
+                return idle_s >= NEWS_S  # a new session is asked for: nothing else moves until it is granted
+            return idle_s >= (WAITING_REPEAT_S if waiting or not self.session else REPEAT_S)
+
+    def next_n(self) -> int:
+        """The number that the next want will carry."""
+        with self._lock:
+            return self.n + 1
+
+    def want(
+        self, now_s: float, now_ms: int, *, epoch: str, highest_seq: int, cursors: Cursors, level: int
+    ) -> Want:
+        """The want to send now."""
+        with self._lock:
+            self.n += 1
+            self._sent_s = now_s
+            self._said = (self.grant, cursors.facts, cursors.records, level)
+            return Want(
+                n=self.n,
+                instance=self.instance,
+                grant=self.grant,
+                session=self.session,
+                epoch=epoch,
+                highest_seq=highest_seq,
+                clock_ms=max(0, now_ms),
+                facts=cursors.facts,
+                records=cursors.records,
+                history=list(cursors.history),
+                level=level,
+                whole=self.whole,
+                take_over=self.take_over,
+                titian=self.titian,
+            )
+
+    def hear(self, ack: Ack, now_s: float) -> Heard:
+        """Take in an ack; what it says about rewinding and facts is for the caller to act on."""
+        with self._lock:
+            if ack.instance == "-":  # sealed to our key, so it is for us
+                self.refusal = ack.refusal
+                return Heard.REFUSED
+            if ack.instance != self.instance:
+                if self.session and ack.session > self.session:
+                    self.superseded = True
+                    return Heard.SUPERSEDED
+                return Heard.STALE
+            if ack.superseded:
+                self.superseded = True
+                return Heard.SUPERSEDED
+            if ack.grant != self.grant or ack.n > self.n or ack.session < self.session:
+                return Heard.STALE
+            begins = ack.session != self.session
+            if not begins and self.answer is not None and ack.n < self.answer.n:
+                return Heard.STALE
+            self.session = ack.session
+            self.answer = ack
+            self.refusal = ack.refusal
+            self.window_bytes = ack.window_bytes
+            self.hold_until_s = now_s + ack.hold_s if ack.hold_s else 0.0
+            self.take_over = False
+            return Heard.GRANTED if begins else Heard.ANSWER
+
+    def meet(self, session: int) -> None:
+        """An entry of `session` was met in `down`; one later than ours, without an ack for us before it, means
+        that another instance speaks as this region."""
+        with self._lock:
+            if 0 < self.session < session:
+                self.superseded = True
+
+    def ask_anew(self, *, whole: bool = False) -> None:
+        """A gap, a damaged frame or another incarnation: ask for a new session, from our cursors on."""
+        with self._lock:
+            if self.session:
+                self.grant += 1
+                self.session = 0
+                self.answer = None
+            self.whole = self.whole or whole
+
+    def repeat(self) -> None:
+        """The connection is new: what was said may not have arrived, so say it at once."""
+        with self._lock:
+            self._sent_s = None
