@@ -1,0 +1,159 @@
+"""The settings of a side: one frozen model; `titian.toml`, then the environment, then the command line.
+
+An unknown key is an error that names the nearest known one. Environment: `TITIAN_PUSH__FRAME_BYTES=16384`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipeline.errors import UsageError
+from schemas.limits import ATTACHMENT_BYTES_MAX, CHUNK_BYTES_MAX, PACKET_BYTES_MAX
+
+SETTINGS_VERSION = 1
+#: The port on which a center listens unless told otherwise.
+CENTER_PORT = 6380
+
+Bytes = Annotated[int, Field(ge=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Broker(_Part):
+    """`url` of the Redis or Valkey that carries this side's nudges; empty: the embedded one."""
+
+    url: str = ""
+
+
+class OutboxSettings(_Part):
+    """`attachment_bytes_max`: the largest attachment. Below `low_water_bytes` of free disk new packets are
+    refused; `ballast_bytes` lie ready to be freed for cleaning up then."""
+
+    attachment_bytes_max: Annotated[int, Field(ge=1, le=PACKET_BYTES_MAX)] = ATTACHMENT_BYTES_MAX
+    low_water_bytes: Bytes = 64 * 1024 * 1024
+    ballast_bytes: Bytes = 8 * 1024 * 1024
+
+
+class PushPart(_Part):
+    """What `push` puts on the link: bytes of a frame, not yet accepted by the broker, and the level asked."""
+
+    frame_bytes: Annotated[int, Field(ge=4096, le=CHUNK_BYTES_MAX)] = 32 * 1024
+    link_window_bytes: Annotated[int, Field(ge=4096)] = 256 * 1024
+    level_bytes: Annotated[int, Field(ge=4096)] = 256 * 1024
+
+
+class LinkPart(_Part):
+    """`listen`: where the center's link broker listens. `address`: what regions dial, where that differs.
+    `url`: a broker of your own instead of the embedded one. `memory_bytes_max` bounds the embedded one."""
+
+    listen: str = f"127.0.0.1:{CENTER_PORT}"
+    address: str = ""
+    url: str = ""
+    memory_bytes_max: Bytes = 2 * 1024 * 1024 * 1024
+
+
+class LedgerPart(_Part):
+    """`url`: an SQLAlchemy URL (PostgreSQL by psycopg); empty: SQLite in the folder."""
+
+    url: str = ""
+
+
+class IntakePart(_Part):
+    """`receipt_window_bytes`: what a region may have accepted and not acknowledged."""
+
+    receipt_window_bytes: Annotated[int, Field(ge=64 * 1024)] = 8 * 1024 * 1024
+
+
+class LogPart(_Part):
+    """`json` or `plain` lines; from which level on."""
+
+    form: Literal["plain", "json"] = "plain"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. `side` says which half of the file counts."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TITIAN_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    version: Literal[1]
+    side: Literal["region", "center"]
+    region: str = ""
+    broker: Broker = Broker()
+    outbox: OutboxSettings = OutboxSettings()
+    push: PushPart = PushPart()
+    link: LinkPart = LinkPart()
+    ledger: LedgerPart = LedgerPart()
+    intake: IntakePart = IntakePart()
+    log: LogPart = LogPart()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, whose values are given as arguments."""
+        return env_settings, init_settings
+
+
+def parse_settings(text: str, where: str) -> Settings:
+    """The settings of a `titian.toml`; raises `UsageError` that names the key and the nearest known one."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as why:
+        raise UsageError(f"{where} is not TOML: {why}") from None
+    version = values.get("version")
+    if isinstance(version, int) and version > SETTINGS_VERSION:
+        raise UsageError(
+            f"{where} has version {version}, this Titian reads {SETTINGS_VERSION}: update Titian"
+        )
+    try:
+        return Settings(**values)
+    except ValidationError as why:
+        raise UsageError(f"{where}: {_complaint(why)}") from None
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings of a file; raises `UsageError`."""
+    try:
+        return parse_settings(path.read_text(encoding="utf-8"), str(path))
+    except OSError as why:
+        raise UsageError(f"{path} cannot be read: {why.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text") from None
+
+
+def _complaint(why: ValidationError) -> str:
+    first = why.errors(include_url=False, include_input=False)[0]
+    place = [str(part) for part in first["loc"]]
+    name = ".".join(place)
+    if first["type"] == "extra_forbidden":
+        known = list(_known_keys(place[:-1]))
+        near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(known)}"
+        return f"unknown key {name!r}; {hint}"
+    if first["type"] == "missing":
+        return f"the key {name!r} is missing"
+    return f"{name}: {first['msg']}"
+
+
+def _known_keys(place: list[str]) -> Iterable[str]:
+    model: Any = Settings
+    for part in place:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
