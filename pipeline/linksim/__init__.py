@@ -1,0 +1,47 @@
+"""Beside the way, the link simulator: a link that is slow, far and often cut, on demand, without root.
+
+`Relay` puts such a link between a client and a server on one machine (the demo, tests, `titian linksim`):
+
+    with Relay(Address("127.0.0.1", 0), server, PROFILES["regency-2m"]) as relay:
+        client.connect(relay.address)
+        relay.cut_for(5)                 # a black hole; relay.cut("reset") for resets
+        relay.stats().up.payload_bytes   # what crossed
+
+`Bottleneck` is its arithmetic alone: `now` is an argument, so it runs on virtual time as well.
+"""
+
+from __future__ import annotations
+
+from pipeline.linksim.bottleneck import HEADER_BYTES, SEGMENT_BYTES, Bottleneck, wire_bytes
+from pipeline.linksim.live import figures, run, serve_forever
+from pipeline.linksim.profile import (
+    PROFILES,
+    Address,
+    LinkProfile,
+    format_rate,
+    parse_address,
+    parse_profile,
+    parse_rate,
+)
+from pipeline.linksim.relay import CutMode, DirectionStats, Relay, RelayStats
+
+__all__ = [
+    "HEADER_BYTES",
+    "PROFILES",
+    "SEGMENT_BYTES",
+    "Address",
+    "Bottleneck",
+    "CutMode",
+    "DirectionStats",
+    "LinkProfile",
+    "Relay",
+    "RelayStats",
+    "figures",
+    "format_rate",
+    "parse_address",
+    "parse_profile",
+    "parse_rate",
+    "run",
+    "serve_forever",
+    "wire_bytes",
+]

@@ -1,0 +1,99 @@
+"""Beside the way, the link simulator: what a link is like, the named links, and how they are written."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pipeline.errors import UsageError
+
+
+class Address(NamedTuple):
+    """Where a TCP endpoint is; port 0 means one that is free."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class LinkProfile:
+    """The properties of a link; `delay_ms` is one way, so the round trip is twice that.
+
+    `buffer_bytes` is the queue in front of each direction's slow line (wire bytes): full, it delays
+    everybody by `buffer_bytes * 8 / rate`. `jitter_ms` is the most that an item is late beyond the delay.
+    """
+
+    rate_up_bit_s: int
+    rate_down_bit_s: int
+    delay_ms: float
+    buffer_bytes: int
+    jitter_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.rate_up_bit_s <= 0 or self.rate_down_bit_s <= 0:
+            raise UsageError("a link's rate must be above 0 bit/s; to stop it, cut it")
+        if self.delay_ms < 0 or self.jitter_ms < 0:
+            raise UsageError("a link's delay and jitter cannot be below 0 ms")
+        if self.buffer_bytes <= 0:
+            raise UsageError("a link's buffer must be above 0 bytes")
+
+    def __str__(self) -> str:
+        up, down = format_rate(self.rate_up_bit_s), format_rate(self.rate_down_bit_s)
+        rate = up if up == down else f"{up} up, {down} down"
+        return f"{rate}, {2 * self.delay_ms:g} ms round trip, {self.buffer_bytes / 1024:g} KiB buffer"
+
+
+PROFILES: dict[str, LinkProfile] = {
+    # a sub-district office's line: a full buffer is two seconds of it
+    "district-128k": LinkProfile(128_000, 128_000, delay_ms=100, buffer_bytes=32 * 1024),
+    # a regency's office: what the demo uses
+    "regency-2m": LinkProfile(2_000_000, 2_000_000, delay_ms=50, buffer_bytes=64 * 1024),
+    # a geostationary satellite: the delay is the distance
+    "vsat-512k": LinkProfile(512_000, 512_000, delay_ms=300, buffer_bytes=64 * 1024),
+    "fiber": LinkProfile(100_000_000, 100_000_000, delay_ms=2, buffer_bytes=256 * 1024),
+}
+
+_UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(?:bit(?:/s)?|bps)?", re.IGNORECASE)
+
+
+def parse_rate(text: str) -> int:
+    """`2M`, `128k`, `1.5 Mbit/s`, `512000` as bit/s (decimal units, as line rates are sold)."""
+    match = _RATE.fullmatch(text.strip())
+    rate = round(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
+    if rate <= 0:
+        raise UsageError(f"'{text}' is not a rate: write bits per second such as 128k, 2M or 512000")
+    return rate
+
+
+def format_rate(rate_bit_s: float) -> str:
+    """A rate for people: `2 Mbit/s`, `128 kbit/s`."""
+    for unit, factor in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
+        if rate_bit_s >= factor:
+            return f"{rate_bit_s / factor:.3g} {unit}"
+    return f"{rate_bit_s:.3g} bit/s"
+
+
+def parse_address(text: str) -> Address:
+    """`10.0.0.1:7000`, `[::1]:7000`, or `:7000` for this machine, as an `Address`."""
+    host, colon, port = text.strip().rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise UsageError(f"'{text}' is not an address: write HOST:PORT, such as 127.0.0.1:7000")
+    return Address(host, int(port))
+
+
+def parse_profile(text: str) -> LinkProfile:
+    """A named profile, or `RATE/DELAYms` and optionally `/BUFFERk`: `2M/50ms`, `128k/100ms/32k`."""
+    if text in PROFILES:
+        return PROFILES[text]
+    match = re.fullmatch(r"([^/]+)/(\d+(?:\.\d+)?)ms(?:/(\d+)k)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        names = ", ".join(sorted(PROFILES))
+        raise UsageError(f"'{text}' is no link profile: one of {names}, or RATE/DELAYms such as 2M/50ms")
+    rate = parse_rate(match[1])
+    return LinkProfile(rate, rate, float(match[2]), int(match[3] or 64) * 1024)
