@@ -264,7 +264,7 @@ async def _connect(to: Address) -> socket.socket:
         prepare(sock)
         await loop.sock_connect(sock, address)
     except BaseException:
-        sock.close()
+        close(sock, reset=True)  # cancelled in the middle: the server may have accepted already
         raise
     return sock
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import select
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -21,6 +22,8 @@ from typing import Literal, TypeVar
 from pipeline.errors import UsageError
 from pipeline.linksim.forwarding import Connection, Pipe, close, prepare
 from pipeline.linksim.profile import Address, LinkProfile
+
+BACKLOG = 128
 
 R = TypeVar("R")
 
@@ -99,7 +102,8 @@ class Relay:
     def cut(self, mode: CutMode = "blackhole") -> None:
         """Cuts the link until `restore`.
 
-        `blackhole`: nothing moves and nobody is told, as when a cable is cut; new connections wait.
+        `blackhole`: nothing moves and nobody is told, as when a cable is cut. New connections get no
+        answer (on Linux; elsewhere they seem to open and stay silent) and TCP tries them again by itself.
         `reset`: all connections are reset, and new ones at once, as when a router has lost its state.
         """
         self._call(lambda: self._carrier.cut(mode))
@@ -160,6 +164,7 @@ class _Carrier:
         self._down = Pipe(profile.rate_down_bit_s, delay_s, profile.buffer_bytes, jitter_s, seed + 1)
         self._open: dict[asyncio.Task[None], Connection] = {}
         self._accepting: asyncio.Task[None] | None = asyncio.create_task(self._accept())
+        self._plug: socket.socket | None = None
         self._restoring: asyncio.TimerHandle | None = None
         self._cut: CutMode | None = None
         self._connections = self._resets = 0
@@ -190,6 +195,7 @@ class _Carrier:
             self._down.clear()
         else:
             self._stop_accepting()
+            self._plug = _plug(self._listener)
             self._up.stall()
             self._down.stall()
         if seconds is not None:
@@ -203,6 +209,7 @@ class _Carrier:
         self._up.resume()
         self._down.resume()
         if self._accepting is None:
+            self._unplug()
             self._take_who_waited()
             self._accepting = asyncio.create_task(self._accept())
 
@@ -211,6 +218,7 @@ class _Carrier:
         if self._restoring is not None:
             self._restoring.cancel()
         self._stop_accepting()
+        self._unplug()
         for connection in self._open.values():
             connection.abort()
         while self._open:
@@ -228,6 +236,12 @@ class _Carrier:
         if self._accepting is not None:
             self._accepting.cancel()
             self._accepting = None
+
+    def _unplug(self) -> None:
+        if self._plug is not None:
+            self._plug.close()
+            self._plug = None
+            self._listener.listen(BACKLOG)
 
     def _take_who_waited(self) -> None:
         """Of those who connected during a black hole, only who is still there: on a real link the
@@ -259,6 +273,18 @@ class _Carrier:
             self._resets += 1
 
 
+def _plug(listener: socket.socket) -> socket.socket | None:
+    """Makes the kernel leave new SYNs unanswered: Linux drops them while the backlog is full, and one of
+    length 0 is full with the one connection returned here. None on systems that behave differently."""
+    if sys.platform != "linux":
+        return None
+    listener.listen(0)
+    plug = socket.socket(listener.family)
+    plug.setblocking(False)
+    plug.connect_ex(listener.getsockname())
+    return plug
+
+
 def _has_left(client: socket.socket) -> bool:
     """Whether the other side has closed, seen without reading; on systems that cannot tell, no."""
     hung_up = getattr(select, "POLLRDHUP", 0)
@@ -281,6 +307,6 @@ def _listen(address: Address) -> socket.socket:
             raise UsageError(
                 f"cannot listen on {address} ({error.strerror}): free it or name another address"
             ) from error
-        sock.listen(128)
+        sock.listen(BACKLOG)
         undo.pop_all()
     return sock
