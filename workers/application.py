@@ -41,6 +41,7 @@ def _settings(tasks: list[str], beat: dict[str, float]) -> dict[str, Any]:
         "task_queues": [Queue(task, Exchange("", type="direct"), routing_key=task) for task in tasks],
         "task_routes": {task: {"queue": task, "routing_key": task} for task in tasks},
         "task_default_queue": tasks[0],
+        "task_default_exchange": "",
         "task_create_missing_queues": False,
         "worker_prefetch_multiplier": 1,
         "task_acks_late": False,  # a nudge that is lost is made again by the next period
