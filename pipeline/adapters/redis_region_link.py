@@ -1,0 +1,154 @@
+"""Steps 3 and 7: the region's end of the link, on Redis streams over TCP.
+
+Three connections, each opened at its first use: `up` (frames, many in flight), `ctl` (control messages, short
+questions, deletes: never behind bulk) and `down` (reads). A break of one is reported by the call that meets
+it, as `LinkDown`, and the next call opens it anew; nothing is ever repeated here: the rules above decide.
+
+On the wire: an entry costs about 75 bytes beside its frame (measured in the contract suite), a connection
+AUTH and nothing else.
+
+What the answers to `send` cannot say: after a `Full` a later entry may have been accepted; then the refused
+id is below the stream's last one, and sending it again would answer `Accepted` without storing it. So
+whoever meets `Full` sends those contents under a new id.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.adapters.read_ahead import ENTRIES_PER_READ, Entry, ReadAhead
+from pipeline.adapters.redis_connection import BrokerConnection, Endpoint
+from pipeline.adapters.redis_wire import (
+    FIELD,
+    ctl_key,
+    down_key,
+    is_full,
+    is_not_above,
+    parse_entry,
+    refusal,
+    up_key,
+)
+from pipeline.adapters.resp import ErrorReply, Reply
+from pipeline.errors import LinkDown, TitianError
+from pipeline.ports import Accepted, EntryId, Full, SendOutcome
+
+#: How long a read waits at the broker, seconds: an idle region costs a question and an answer so often.
+BLOCK_S = 5.0
+
+
+class RedisRegionLink:
+    """See `RegionLink`. One thread may `send` and ask for `outcomes` while another reads `down`."""
+
+    def __init__(self, region: str, at: Endpoint, block_s: float = BLOCK_S) -> None:
+        if not 0 < block_s < at.stalled_s:
+            raise ValueError(f"block_s must be above 0 and below stalled_s ({at.stalled_s:g})")
+        self._up_key, self._ctl_key, self._down_key = up_key(region), ctl_key(region), down_key(region)
+        self._block_ms = int(block_s * 1000)
+        self._up = BrokerConnection(at)
+        self._ctl = BrokerConnection(at)
+        self._down = BrokerConnection(at)
+        self._ctl_lock = threading.Lock()
+        self._reads = ReadAhead()
+
+    # --- up -------------------------------------------------------------------------------------
+
+    def send(self, entry: EntryId, frame: bytes) -> None:
+        """See the port. Waits only where more than `PENDING_BYTES_MAX` stand before the socket."""
+        self._up.post(entry, b"XADD", self._up_key, str(entry), FIELD, frame)
+
+    def outcomes(self, wait_s: float) -> list[SendOutcome]:
+        """See the port. It is also what writes on, where the socket did not take all at once."""
+        try:
+            return [_outcome(entry, reply) for entry, reply in self._up.answers(wait_s)]
+        except TitianError:
+            self._up.close()  # a refusal: what it was and what came with it is unknown now
+            raise
+
+    # --- control --------------------------------------------------------------------------------
+
+    def up_length(self) -> int:
+        """See the port."""
+        return _whole(self._control(b"XLEN", self._up_key))
+
+    def send_control(self, frame: bytes) -> None:
+        """See the port. A broker without memory is `LinkDown` here: nothing can be said without it."""
+        self._control(b"XADD", self._ctl_key, b"*", FIELD, frame)
+
+    def delete_down(self, entries: Sequence[EntryId]) -> None:
+        """See the port."""
+        if entries:
+            self._control(b"XDEL", self._down_key, *map(str, entries))
+
+    def _control(self, *command: bytes | str) -> Reply:
+        with self._ctl_lock:
+            return _checked(self._ctl.call(*command))
+
+    # --- down -----------------------------------------------------------------------------------
+
+    def read_down(self, after: EntryId, wait_s: float) -> list[Entry]:
+        """See the port. The reads stay in flight between calls, so a short `wait_s` costs nothing."""
+        if not self._reads.moves_to(after):
+            self._down.close()
+        if not self._down.owed:  # new, or broken, or closed from elsewhere: what was in flight is gone
+            self._reads = ReadAhead(after)
+        try:
+            self._ask()
+            found: list[Entry] = []
+            for read, reply in self._down.answers(wait_s):
+                found += self._reads.answered(read, _entries(_checked(reply)))
+            if found:
+                self._ask()  # while the caller works, the next ones travel
+            return found
+        except TitianError:
+            self._down.close()
+            raise
+
+    def _ask(self) -> None:
+        for after, waits in self._reads.due():
+            block = (b"BLOCK", self._block_ms) if waits else ()
+            self._down.post(
+                after, b"XREAD", b"COUNT", ENTRIES_PER_READ, *block, b"STREAMS", self._down_key, str(after)
+            )
+
+    def close(self) -> None:
+        """See the port."""
+        for connection in (self._down, self._ctl, self._up):
+            connection.close()
+
+
+def _outcome(entry: EntryId, reply: Reply) -> SendOutcome:
+    if isinstance(reply, ErrorReply):
+        if is_not_above(reply.text):
+            return Accepted(entry)
+        if is_full(reply.text):
+            return Full(entry)
+        raise refusal(reply.text)
+    return Accepted(entry)
+
+
+def _checked(reply: Reply) -> Reply:
+    if isinstance(reply, ErrorReply):
+        raise refusal(reply.text)
+    return reply
+
+
+def _whole(reply: Reply) -> int:
+    if not isinstance(reply, int):
+        raise LinkDown(f"the broker answered {reply!r:.40} where a number was asked for")
+    return reply
+
+
+def _entries(reply: Any) -> list[Entry]:
+    """`[[key, [[id, [f, frame]], ...]]]` as XREAD answers, or nothing."""
+    if reply is None:
+        return []
+    try:
+        ((_, items),) = reply
+        entries = [(parse_entry(text), frame) for text, (_, frame) in items]
+        if not all(isinstance(frame, bytes) for _, frame in entries):
+            raise TypeError("a frame that is not bytes")
+    except (TypeError, ValueError, AttributeError) as why:
+        raise LinkDown(f"the broker answered a read with something else: {why}") from why
+    return entries
