@@ -1,0 +1,80 @@
+"""Step 2: the highest seq in a second, tiny file, so that a tail lost from the outbox is noticed.
+
+One flipped bit in a write-ahead log makes SQLite drop every commit behind it, silently and consistently; a
+restored backup does the same. This file is written and synced after each commit and before `enqueue` returns,
+and stays out of backups: a number in it above the outbox's own means that acknowledged packets are gone.
+
+    file = "TITIANHW" | epoch (8 bytes, padded) | u64 seq | 8 bytes of SHA-256 over these 24     (32 bytes)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import struct
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.errors import StoreError
+
+_FORM = struct.Struct(">8s8sQ")
+_MAGIC = b"TITIANHW"
+_SIZE = _FORM.size + 8
+
+
+class HighWater(NamedTuple):
+    """What the file says: packets 1 to `seq` of `epoch` were acknowledged to their producers."""
+
+    epoch: str
+    seq: int
+
+
+class HighWaterFile:
+    """The file, open in one thread of one process (a lock of an open file is not shared by others)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as why:
+            raise StoreError(f"{path} cannot be opened: {why.strerror}; look at its owner and mode") from why
+
+    def read(self) -> HighWater | None:
+        """What it says; `None` if it is new, cut off or damaged."""
+        data = os.pread(self._fd, _SIZE, 0)
+        if len(data) < _SIZE or data[_FORM.size :] != _check(data[: _FORM.size]):
+            return None
+        magic, epoch, seq = _FORM.unpack_from(data)
+        return HighWater(epoch.rstrip(b"\0").decode("ascii"), seq) if magic == _MAGIC else None
+
+    def raise_to(self, epoch: str, seq: int) -> None:
+        """Let it say at least `seq` of `epoch`, durably. Processes that commit together share one sync: who
+        finds a higher number under the lock knows that it is on the disk already."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            try:
+                now = self.read()
+                if now is not None and now.epoch == epoch and now.seq >= seq:
+                    return
+                self._put(epoch, seq)
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+        except OSError as why:
+            raise StoreError(
+                f"{self.path} cannot be written: {why.strerror}. What was enqueued is kept, but a loss of it "
+                "would not be noticed: mend this before going on"
+            ) from why
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self._fd)
+
+    def _put(self, epoch: str, seq: int) -> None:
+        plain = _FORM.pack(_MAGIC, epoch.encode("ascii"), seq)
+        os.pwrite(self._fd, plain + _check(plain), 0)
+        os.fdatasync(self._fd)
+
+
+def _check(plain: bytes) -> bytes:
+    return hashlib.sha256(plain).digest()[:8]

@@ -1,0 +1,179 @@
+"""Step 2: packets into the outbox: many in one transaction, or one large one piece by piece.
+
+A large packet's bytes lie under an upload's number before its row is there; the row comes last, in the
+transaction that takes the upload off the list. What a dead process left on the list is swept when no living
+one is uploading, which the lock file tells: each upload holds it shared.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from pipeline.adapters.outbox_books import Books
+from pipeline.adapters.outbox_draft import AlreadyTaken, Draft, Taken
+from pipeline.adapters.outbox_layout import PIECE_BYTES, PIECES_MAX
+from pipeline.adapters.sqlite import Database
+from pipeline.errors import StoreDamaged, StoreError
+from schemas.errors import InvalidPacket
+from schemas.identity import PacketId
+
+_PACKET = (
+    "INSERT INTO packet(seq, lane, kind, size, digest, key, nik, at_ms, upload) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def nik_number(nik_hash: bytes) -> int:
+    """The form in which a NIK's hash is indexed: its first 8 bytes as a signed number."""
+    return int.from_bytes(nik_hash[:8], "big", signed=True)
+
+
+def take(
+    db: apsw.Connection,
+    books: Books,
+    region: str,
+    epoch: str,
+    drafts: Sequence[Draft],
+    upload: int | None = None,
+) -> list[Taken | AlreadyTaken]:
+    """Store `drafts` under the next seqs, inside the caller's transaction. `upload` is where the bytes of the
+    only draft are, if they are not in it."""
+    if db.execute("SELECT epoch FROM epoch ORDER BY n DESC LIMIT 1").get != epoch:
+        raise StoreDamaged("the outbox has begun a new epoch since this program opened it: start it again")
+    first = seq = (db.execute("SELECT max(seq) FROM packet").get or 0) + 1
+    outcomes: list[Taken | AlreadyTaken] = []
+    rows: list[tuple[Any, ...]] = []
+    bodies: list[tuple[int, bytes]] = []
+    fresh: dict[bytes, int] = {}
+    for draft in drafts:
+        held = held_as(db, draft.key, fresh) if draft.once else None
+        if held is not None:
+            outcomes.append(AlreadyTaken(PacketId(region, epoch, held)))
+            continue
+        rows.append(_row(seq, draft, upload))
+        if draft.stored is not None:
+            bodies.append((seq, draft.stored))
+        books.taken(draft.lane, 1, draft.size)
+        books.rate(draft.lane, "in", 1, draft.size)
+        fresh[draft.key] = seq
+        outcomes.append(Taken(PacketId(region, epoch, seq)))
+        seq += 1
+    if rows:
+        db.executemany(_PACKET, rows)
+        db.executemany("INSERT INTO body VALUES (?, ?)", bodies)
+        books.event("enqueued", ((first, seq),))
+    return outcomes
+
+
+def held_as(db: apsw.Connection, key: bytes, fresh: dict[bytes, int] | None = None) -> int | None:
+    """The seq under which the outbox holds a packet of that key."""
+    if fresh and key in fresh:
+        return fresh[key]
+    found: int | None = db.execute("SELECT seq FROM packet WHERE key = ? LIMIT 1", (key,)).get
+    return found
+
+
+def _row(seq: int, draft: Draft, upload: int | None) -> tuple[Any, ...]:
+    nik = nik_number(draft.nik_hash)
+    return (
+        seq, int(draft.lane), draft.kind, draft.size, draft.digest, draft.key, nik, draft.at_ms, upload,
+    )  # fmt: skip
+
+
+# --- uploads --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def uploading(lock: Path) -> Iterator[None]:
+    """While it lasts nobody sweeps uploads."""
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(fd)
+
+
+def upload(database: Database, draft: Draft, now_ms: int) -> int:
+    """Store the bytes of a large draft, a piece a transaction, and return the upload's number.
+
+    Raises `InvalidPacket` if they are no longer those that were hashed; then, and on any other error, what
+    was stored is taken away again (or swept later, where even that fails).
+    """
+    assert draft.stream is not None
+    with database.write() as db:
+        db.execute("INSERT INTO upload(began_ms) VALUES (?)", (now_ms,))
+        number = db.last_insert_rowid()
+    try:
+        digest = hashlib.sha256()
+        size = 0
+        for n, piece in enumerate(pieces(draft.stream())):
+            digest.update(piece)
+            size += len(piece)
+            if size > draft.size:
+                break
+            with database.write() as db:
+                db.execute("INSERT INTO piece VALUES (?, ?)", (number * PIECES_MAX + n, piece))
+        if size != draft.size or digest.digest() != draft.digest:
+            raise InvalidPacket(
+                "a file changed while it was being read; enqueue it again when it is complete",
+                code="changed",
+                field="attachments",
+            )
+    except BaseException:
+        with suppress(StoreError):
+            discard(database, number)
+        raise
+    return number
+
+
+def pieces(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of `PIECE_BYTES`, the last one shorter."""
+    held = bytearray()
+    for part in parts:
+        held += part
+        while len(held) >= PIECE_BYTES:
+            yield bytes(held[:PIECE_BYTES])
+            del held[:PIECE_BYTES]
+    if held:
+        yield bytes(held)
+
+
+def discard(database: Database, number: int) -> None:
+    """Take an upload's pieces away, a few a transaction, and then its number off the list."""
+    low, high = number * PIECES_MAX, (number + 1) * PIECES_MAX
+    more = True
+    while more:
+        with database.write() as db:
+            db.execute(
+                "DELETE FROM piece WHERE id IN (SELECT id FROM piece WHERE id >= ? AND id < ? LIMIT 16)",
+                (low, high),
+            )
+            more = db.changes() > 0
+            if not more:
+                db.execute("DELETE FROM upload WHERE id = ?", (number,))
+
+
+def sweep(database: Database, lock: Path) -> int:
+    """Take away what dead processes left half uploaded, unless a living one uploads; returns how many."""
+    left: list[Any] = database.db.execute("SELECT id FROM upload").fetchall()
+    if not left:
+        return 0
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for (number,) in left:
+            discard(database, number)
+    except BlockingIOError:
+        return 0
+    finally:
+        os.close(fd)
+    return len(left)

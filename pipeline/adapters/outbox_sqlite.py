@@ -1,0 +1,261 @@
+"""Step 2: the region's outbox over SQLite: `pipeline.ports.Outbox`, and the taking in of packets.
+
+The layout is described in `outbox_layout.py`. One object may be used by several threads and after a fork:
+each thread of each process opens what it needs for itself.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from pipeline.adapters import outbox_claims, outbox_intake, outbox_loss, outbox_settle
+from pipeline.adapters.disk import Ballast, check_room
+from pipeline.adapters.high_water import HighWaterFile
+from pipeline.adapters.outbox_books import EVENTS_MAX, Books
+from pipeline.adapters.outbox_bytes import read_heads, read_span
+from pipeline.adapters.outbox_draft import AlreadyTaken, Draft, Taken
+from pipeline.adapters.outbox_layout import (
+    BALLAST_NAME,
+    FILE_NAME,
+    HIGH_WATER_NAME,
+    LAYOUT,
+    UPLOADS_LOCK_NAME,
+)
+from pipeline.adapters.sqlite import Database
+from pipeline.errors import DiskFull, NotFound, UsageError
+from pipeline.ports import Batch, Chunk, EntryId, Sent, Settled
+from schemas.feed import FactGroup
+from schemas.identity import PacketId, check_region, new_epoch
+from schemas.lanes import Lane
+from schemas.ranges import Ranges
+
+
+@dataclass(frozen=True)
+class OutboxSettings:
+    """What bounds an outbox. New packets are refused while the disk has less than `low_water_bytes` free (0:
+    never); `ballast_bytes` are held in a file that is given up when a full disk stops the sending (0: none);
+    `events_max` events are kept. `high_water` is another place for the file of the highest seq."""
+
+    low_water_bytes: int = 64 * 1024 * 1024
+    ballast_bytes: int = 8 * 1024 * 1024
+    events_max: int = EVENTS_MAX
+    high_water: Path | None = None
+
+
+DEFAULT_SETTINGS = OutboxSettings()
+
+
+class SqliteOutbox:
+    """See `pipeline.ports.Outbox` for what push uses; `take` and `take_large` are for producers."""
+
+    def __init__(self, folder: Path, settings: OutboxSettings = DEFAULT_SETTINGS) -> None:
+        self.folder = folder
+        self.settings = settings
+        self._database = Database(folder / FILE_NAME, LAYOUT)
+        self._lock_path = folder / UPLOADS_LOCK_NAME
+        self._ballast = Ballast(folder / BALLAST_NAME, settings.ballast_bytes)
+        self._local = threading.local()
+        db = self._database.db
+        self.region = str(db.execute("SELECT value FROM meta WHERE key = 'region'").get)
+        self.epoch = str(db.execute("SELECT epoch FROM epoch ORDER BY n DESC LIMIT 1").get)
+
+    def check(self, now_ms: int) -> None:
+        """What is done once at opening: sweep what dead processes left, notice a lost tail of acknowledged
+        packets (then a new epoch begins, with an event), lay out the ballast."""
+        outbox_intake.sweep(self._database, self._lock_path)
+        said = self._high_water.read()
+        with self._write(now_ms) as (db, books):
+            lost = outbox_loss.find(db, said)
+            if lost is not None:
+                self.epoch = outbox_loss.begin_epoch(db, books, lost, now_ms)
+            highest = db.execute("SELECT max(seq) FROM packet").get or 0
+        if highest or lost is not None:
+            self._high_water.raise_to(self.epoch, highest)
+        self._ballast.lay(self.settings.low_water_bytes)
+
+    def close(self) -> None:
+        """Close what this thread holds open."""
+        self._database.close()
+        held: HighWaterFile | None = getattr(self._local, "high_water", None)
+        if held is not None:
+            held.close()
+            self._local.high_water = None
+
+    # --- taking packets in --------------------------------------------------------------------------
+
+    def take(self, drafts: Sequence[Draft], now_ms: int) -> list[Taken | AlreadyTaken]:
+        """Store drafts that hold their bytes, in one transaction; returns when they are on the disk.
+
+        Raises `DiskFull` (nothing of them is stored) or another `StoreError`."""
+        check_room(self.folder, sum(draft.size for draft in drafts), self.settings.low_water_bytes)
+        with self._database.write() as db:
+            books = Books(db, now_ms, self.settings.events_max)
+            outcomes = outbox_intake.take(db, books, self.region, self.epoch, drafts)
+            books.close()
+        self._promise(outcomes)
+        return outcomes
+
+    def take_large(self, draft: Draft, now_ms: int) -> Taken | AlreadyTaken:
+        """Store a draft whose bytes are streamed: pieces first, each its own transaction, the packet last.
+
+        Raises `InvalidPacket` if its bytes are not those that were hashed, `DiskFull`, or `StoreError`."""
+        held = self.held_as(draft.key) if draft.once else None
+        if held is not None:
+            return AlreadyTaken(held)
+        check_room(self.folder, draft.size, self.settings.low_water_bytes)
+        with outbox_intake.uploading(self._lock_path):
+            upload = outbox_intake.upload(self._database, draft, now_ms)
+            with self._database.write() as db:
+                books = Books(db, now_ms, self.settings.events_max)
+                (outcome,) = outbox_intake.take(db, books, self.region, self.epoch, [draft], upload)
+                if isinstance(outcome, Taken):
+                    db.execute("DELETE FROM upload WHERE id = ?", (upload,))
+                books.close()
+            if isinstance(outcome, AlreadyTaken):
+                outbox_intake.discard(self._database, upload)
+        self._promise([outcome])
+        return outcome
+
+    def held_as(self, key: bytes) -> PacketId | None:
+        """The packet of that producer's key, if the outbox holds one."""
+        seq = outbox_intake.held_as(self._database.db, key)
+        return None if seq is None else PacketId(self.region, self.epoch, seq)
+
+    # --- pipeline.ports.Outbox ----------------------------------------------------------------------
+
+    def data_version(self) -> int:
+        """See the port."""
+        return int(self._database.db.pragma("data_version"))
+
+    def highest_seq(self) -> int:
+        """See the port."""
+        return int(self._database.db.execute("SELECT max(seq) FROM packet").get or 0)
+
+    def claim(
+        self,
+        entry: EntryId,
+        lanes: Sequence[Lane],
+        batch_bytes_max: int,
+        chunk_bytes_max: int,
+        now_ms: int,
+    ) -> Batch | Chunk | None:
+        """See the port. Bounds are bytes."""
+        if not outbox_claims.something_waits(self._database.db, lanes):
+            return None
+        with self._write(now_ms) as (db, books):
+            for lane in lanes:
+                claimed = outbox_claims.claim(db, books, entry, lane, batch_bytes_max, chunk_bytes_max)
+                if claimed is not None:
+                    return claimed
+        return None
+
+    def in_flight(self) -> list[Sent]:
+        """See the port; `seqs` are those of which the center has said nothing yet."""
+        return outbox_claims.in_flight(self._database.db)
+
+    def cover(self, partly: dict[int, Ranges], done: Sequence[EntryId]) -> None:
+        """See the port."""
+        with self._write(None) as (db, books):
+            outbox_claims.cover(db, books, partly, done)
+
+    def requeue(self, lost: Sequence[Sent], now_ms: int) -> int:
+        """See the port."""
+        with self._write(now_ms) as (db, books):
+            return outbox_claims.requeue(db, books, lost)
+
+    def settle(self, facts: Sequence[tuple[int, FactGroup]], to: int, now_ms: int) -> Settled:
+        """See the port."""
+        with self._write(now_ms) as (db, books):
+            return outbox_settle.settle(db, books, self.epoch, facts, to)
+
+    def settled_to(self) -> int:
+        """See the port."""
+        return outbox_settle.settled_to(self._database.db)
+
+    def take_back(self, above: int, now_ms: int) -> int:
+        """See the port."""
+        with self._write(now_ms) as (db, books):
+            return outbox_settle.take_back(db, books, above)
+
+    def heads(self, seqs: Iterable[int]) -> dict[int, bytes]:
+        """See the port."""
+        with self._database.read() as db:
+            return read_heads(db, seqs)
+
+    # --- beyond the port ----------------------------------------------------------------------------
+
+    def retry(self, seqs: Ranges, now_ms: int) -> int:
+        """Let those of `seqs` that the center refused wait again; returns how many."""
+        with self._write(now_ms) as (db, books):
+            return outbox_settle.retry(db, books, seqs)
+
+    def read(self, seq: int, start: int = 0, stop: int | None = None) -> bytes:
+        """The stored bytes `[start, stop)` of a packet; raises `NotFound` if there is none of that seq."""
+        with self._database.read() as db:
+            row = db.execute("SELECT upload, size FROM packet WHERE seq = ?", (seq,)).fetchone()
+            if row is None:
+                raise NotFound(f"the outbox has no packet {seq}")
+            upload, size = row
+            return read_span(db, seq, upload, start, size if stop is None else min(stop, size))
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """This thread's connection (tests look at its settings)."""
+        return self._database.db
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _write(self, now_ms: int | None) -> Iterator[tuple[apsw.Connection, Books]]:
+        """A transaction that is not a producer's. If the disk is full the ballast is given up, so that what
+        is on its way can still be settled: the next try finds room."""
+        try:
+            with self._database.write() as db:
+                books = Books(db, now_ms or 0, self.settings.events_max)
+                yield db, books
+                books.close()
+        except DiskFull:
+            self._ballast.give_up()
+            raise
+
+    def _promise(self, outcomes: Sequence[Taken | AlreadyTaken]) -> None:
+        taken = [one.id.seq for one in outcomes if isinstance(one, Taken)]
+        if taken:
+            self._high_water.raise_to(self.epoch, taken[-1])
+
+    @property
+    def _high_water(self) -> HighWaterFile:
+        """This thread's own handle in this process."""
+        local = self._local
+        if getattr(local, "pid", 0) != os.getpid() or getattr(local, "high_water", None) is None:
+            local.high_water = HighWaterFile(self.settings.high_water or self.folder / HIGH_WATER_NAME)
+            local.pid = os.getpid()
+        held: HighWaterFile = local.high_water
+        return held
+
+
+def create_outbox(folder: Path, region: str, now_ms: int, epoch: Callable[[], str] = new_epoch) -> None:
+    """Make the outbox of `region` in `folder` (made with mode 0700 if it is not there).
+
+    Raises `UsageError` if there is one of another region; one of the same region is left as it is."""
+    check_region(region)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = Database.create(folder / FILE_NAME, LAYOUT)
+    try:
+        with database.write() as db:
+            held = db.execute("SELECT value FROM meta WHERE key = 'region'").get
+            if held is not None and held != region:
+                raise UsageError(f"{folder} holds the outbox of region {held}, not of {region}")
+            if held is None:
+                made = [("region", region), ("made_ms", now_ms), ("settled_to", 0)]
+                db.executemany("INSERT INTO meta VALUES (?, ?)", made)
+                db.execute("INSERT INTO epoch(epoch, began_ms, why) VALUES (?, ?, 'made')", (epoch(), now_ms))
+    finally:
+        database.close()

@@ -1,0 +1,240 @@
+"""The region's SQLite files: how they are opened, written and left; SQLite's errors become ours here.
+
+Every write is one `BEGIN IMMEDIATE` transaction under `synchronous=FULL`: when `write()` has ended without an
+error, what was written survives a power cut. Each thread has a connection of its own, opened at its first use
+in the process that uses it: a connection from before a fork is left alone, never closed (closing it would
+checkpoint under the parent). A deferred transaction that upgrades gets "busy" at once whatever the timeout,
+so there is none.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from pipeline.errors import DiskFull, NotFound, StoreDamaged, StoreError
+
+#: Older libraries (3.7.0 to 3.51.2) can corrupt a WAL when it is reset.
+SQLITE_LEAST = (3, 51, 3)
+#: How long a writer waits for another one, in seconds, before it says so.
+BUSY_S = 30.0
+_BUSY_POLL_S = 0.000_5
+_BUSY_POLL_S_MAX = 0.002
+
+#: Connections that belong to another process (before a fork): kept so that nothing closes them here.
+_left_alone: list[apsw.Connection] = []
+
+
+def check_library(version: str | None = None) -> None:
+    """Raise `StoreError` if the SQLite library is one that can corrupt a WAL."""
+    found = apsw.sqlite_lib_version() if version is None else version
+    if tuple(int(part) for part in found.split(".")) < SQLITE_LEAST:
+        least = ".".join(str(part) for part in SQLITE_LEAST)
+        raise StoreError(f"SQLite {found} can corrupt its log; install apsw with SQLite {least} or newer")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What makes a file ours: `application_id`, and scripts of which the n-th leads to `user_version` n."""
+
+    name: str
+    application_id: int
+    migrations: Sequence[str]
+
+
+class _Local(threading.local):
+    pid: int = 0
+    connection: apsw.Connection | None = None
+    suspect: bool = False
+
+
+class Database:
+    """One SQLite file with a connection per thread, opened lazily. Raises only `pipeline.errors`."""
+
+    def __init__(self, path: Path, layout: Layout, *, readonly: bool = False) -> None:
+        check_library()
+        self.path = path
+        self.layout = layout
+        self._readonly = readonly
+        self._local = _Local()
+
+    @classmethod
+    def create(cls, path: Path, layout: Layout) -> Database:
+        """Make the file (a file that is there already is only brought up to date)."""
+        made = cls(path, layout)
+        with made._translated():
+            flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+            db = apsw.Connection(str(path), flags=flags)
+            try:
+                db.set_busy_timeout(int(BUSY_S * 1000))
+                if not db.pragma("page_count"):
+                    db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+                db.execute("PRAGMA journal_mode=WAL")
+                db.execute("PRAGMA synchronous=FULL")
+                made._migrate(db)
+            finally:
+                db.close()
+        os.chmod(path, 0o600)
+        return made
+
+    @property
+    def db(self) -> apsw.Connection:
+        """This thread's connection."""
+        local = self._local
+        if local.connection is not None and local.pid == os.getpid():
+            return local.connection
+        if local.connection is not None:
+            _left_alone.append(local.connection)
+        local.connection = None
+        with self._translated():
+            local.connection, local.pid = self._open(), os.getpid()
+        return local.connection
+
+    @contextmanager
+    def write(self) -> Iterator[apsw.Connection]:
+        """One durable transaction; an exception inside undoes all of it."""
+        db = self.db
+        with self._translated():
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    with suppress(apsw.Error):
+                        db.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def read(self) -> Iterator[apsw.Connection]:
+        """One consistent view of the file."""
+        db = self.db
+        with self._translated():
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                if db.in_transaction:
+                    db.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close this thread's connection (others close with their threads)."""
+        connection, self._local.connection = self._local.connection, None
+        if connection is None:
+            return
+        if self._local.pid != os.getpid():
+            _left_alone.append(connection)
+            return
+        with suppress(apsw.Error):
+            connection.close()
+
+    # --- opening ------------------------------------------------------------------------------------
+
+    def _open(self) -> apsw.Connection:
+        flags = apsw.SQLITE_OPEN_READONLY if self._readonly else apsw.SQLITE_OPEN_READWRITE
+        if not self.path.exists():
+            raise NotFound(
+                f"there is no {self.layout.name} at {self.path}; make one with: titian init region"
+            )
+        db = apsw.Connection(str(self.path), flags=flags)
+        db.set_busy_handler(busy_handler())
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA temp_store=MEMORY")
+        if self._readonly:
+            db.execute("PRAGMA query_only=ON")
+        else:
+            db.execute("PRAGMA journal_size_limit=67108864")
+        if db.pragma("application_id") != self.layout.application_id:
+            raise StoreDamaged(f"{self.path} is no {self.layout.name} of Titian")
+        if db.pragma("journal_mode") != "wal":
+            raise StoreDamaged(f"{self.path} is not in WAL mode: it was changed by something else")
+        self._check_version(db)
+        if self._local.suspect:
+            self._verify(db)
+            self._local.suspect = False
+        return db
+
+    def _check_version(self, db: apsw.Connection) -> None:
+        found, newest = int(db.pragma("user_version")), len(self.layout.migrations)
+        if found > newest:
+            raise StoreError(f"{self.path} was written by a newer Titian (layout {found}, here {newest})")
+        if found < newest and self._readonly:
+            raise StoreError(
+                f"{self.path} has layout {found}, here {newest}: start the side once to bring it over"
+            )
+        if found < newest:
+            self._migrate(db)
+
+    def _migrate(self, db: apsw.Connection) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for number in range(int(db.pragma("user_version")), len(self.layout.migrations)):
+                db.execute(self.layout.migrations[number])
+                db.execute(f"PRAGMA user_version={number + 1}")
+            db.execute(f"PRAGMA application_id={self.layout.application_id}")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+    def _verify(self, db: apsw.Connection) -> None:
+        """After an I/O error: what the disk now gives back must hold together before it is used again."""
+        said = db.execute("PRAGMA quick_check(1)").get
+        if said != "ok":
+            raise StoreDamaged(f"{self.path} did not survive an I/O error: {said}")
+
+    # --- errors -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except apsw.Error as why:
+            if isinstance(why, apsw.IOError):
+                # An fsync that failed is never tried again on the same connection: the kernel may have
+                # dropped what it could not write. Reopen, check, and only then go on.
+                self.close()
+                self._local.suspect = True
+            raise self._ours(why) from why
+
+    def _ours(self, why: apsw.Error) -> StoreError:
+        where = self.path
+        if isinstance(why, apsw.FullError):
+            return DiskFull(
+                f"the disk that holds {where} is full; nothing was stored. Free space, then run it again"
+            )
+        if isinstance(why, apsw.BusyError | apsw.LockedError):
+            return StoreError(f"another program has held {where} for {BUSY_S:.0f} s; find and stop it")
+        if isinstance(why, apsw.CorruptError | apsw.NotADBError):
+            return StoreDamaged(f"{where} is damaged ({why}); stop this side and rebuild it")
+        if isinstance(why, apsw.IOError):
+            return StoreError(f"the disk could not read or write {where} ({why}); nothing was stored of this")
+        if isinstance(why, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
+            return StoreError(f"{where} cannot be opened for writing ({why}); look at its owner and mode")
+        return StoreError(f"{where}: {type(why).__name__}: {why}")
+
+
+def busy_handler(busy_s: float = BUSY_S) -> Callable[[int], bool]:
+    """Wait for the writer before us by asking every 0.5 to 2 ms: SQLite's own pauses grow to 100 ms, and a
+    single enqueue that comes while a file is read in must get its turn in the pause between two batches."""
+    began_s = 0.0
+
+    def wait(tries: int) -> bool:
+        nonlocal began_s
+        now_s = time.monotonic()
+        if tries == 0:
+            began_s = now_s
+        if now_s - began_s > busy_s:
+            return False
+        time.sleep(min(_BUSY_POLL_S * (1 + tries / 8), _BUSY_POLL_S_MAX))
+        return True
+
+    return wait
