@@ -36,7 +36,7 @@ def fit(span: Span, *, session: int, incarnation: str, cursor: int) -> Fit:
 
 
 def common_point(theirs: Sequence[Since], ours: Sequence[Since]) -> tuple[int, int] | None:
-    """Up to which `(facts, records)` two histories agree; `None` where one continues the other without a limit.
+    """Up to which `(facts, records)` two histories agree; `None` where one simply continues the other.
 
     Both are oldest first; `theirs` may have lost its beginning. No common incarnation: `(0, 0)`.
     """

@@ -65,7 +65,7 @@ class RegionLink(Protocol):
         an entry that is there already answers `Accepted`."""
 
     def up_length(self) -> int:
-        """How many entries lie in `up` now: the newest that arrived, since the center takes from the front."""
+        """How many entries lie in `up` now: the newest that arrived (the center takes from the front)."""
 
     def send_control(self, frame: bytes) -> None:
         """Put a frame into `ctl`; returns when the broker has it."""
@@ -83,7 +83,7 @@ class RegionLink(Protocol):
 
 
 class Arrival(NamedTuple):
-    """An entry as intake reads it: `id` is the broker's text, `attempts` how often it was read before (0 first)."""
+    """An entry as intake reads it: `id` is the broker's text, `attempts` how often it was read before."""
 
     id: str
     frame: bytes
@@ -134,7 +134,7 @@ class CenterLink(Protocol):
         """The oldest entry that the region has not taken yet."""
 
     def clear_down(self, region: str) -> None:
-        """Drop everything in `down`, and the hint: it was made for a session that is over. Any id goes then."""
+        """Drop everything in `down`: it was made for a session that is over."""
 
 
 # --- the region's stores ------------------------------------------------------------------------
@@ -175,8 +175,8 @@ class Sent(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What settling facts did: `to` the position reached, `settled` the own-epoch packets that the facts are
-    about (receipts, verdicts, refusals), `forks` groups whose hash is not that of our own rows (not applied)."""
+    """What settling facts did: `to` the position reached, `settled` the own-epoch packets that the facts speak
+    of, `forks` groups whose hash is not that of our own rows (not applied)."""
 
     to: int
     settled: Ranges
@@ -204,8 +204,8 @@ class Outbox(Protocol):
         now_ms: int,
     ) -> Batch | Chunk | None:
         """What goes next, from the first of `lanes` that has any, recorded as sent under `entry`; what was
-        requeued goes first. A batch holds at most `batch_bytes_max` stored bytes (at least one packet), a chunk
-        at most `chunk_bytes_max`."""
+        requeued goes first. A batch holds at most `batch_bytes_max` stored bytes (at least one packet), a
+        chunk at most `chunk_bytes_max`."""
 
     def in_flight(self) -> list[Sent]:
         """Every frame that is claimed and not settled, oldest entry first."""

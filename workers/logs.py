@@ -34,7 +34,9 @@ def set_up_logs(settings: LogPart) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(
-        stream=sys.stderr, level=max(level, logging.WARNING), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+        stream=sys.stderr,
+        level=max(level, logging.WARNING),
+        format="%(asctime)s %(levelname)s %(name)s %(message)s",
     )
 
 

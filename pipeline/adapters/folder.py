@@ -28,7 +28,7 @@ DEFAULT_FOLDER = Path("/var/lib/titian")
 
 
 class JoinFile(NamedTuple):
-    """What the center gives a region: where it is, as whom to sign in, its public keys, and a one-time token."""
+    """What the center gives a region: where it is, how to sign in, its public keys, and a one-time token."""
 
     region: str
     host: str

@@ -7,6 +7,7 @@ region applies only what continues what it holds.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -88,6 +89,10 @@ class Delivered:
     blocked: bool = False
 
 
+class _Raced(Exception):
+    """Another deliver wrote to this region at the same time: its hint says where it stands now."""
+
+
 class Deliver:
     """Fills `down` streams. `ours` is the center's key."""
 
@@ -98,6 +103,12 @@ class Deliver:
 
     def step(self, region: str) -> Delivered:
         """Everything that can go to that region now."""
+        try:
+            return self._step(region)
+        except _Raced:
+            return Delivered(blocked=True)
+
+    def _step(self, region: str) -> Delivered:
         standing = self._feed.standing(region)
         if standing is None or standing.want is None or standing.key is None or not standing.session:
             return Delivered()
@@ -132,7 +143,8 @@ class Deliver:
             clock_ms=max(0, self._clock.now_ms()),
             titian=self._titian,
         )
-        self._put(region, key, Kind.ACK, pack_message(ack), hint, "000000")
+        with contextlib.suppress(_Raced):
+            self._put(region, key, Kind.ACK, pack_message(ack), hint, "000000")
 
     # --- the session and its acks ---------------------------------------------------------------
 
@@ -156,7 +168,8 @@ class Deliver:
         self, standing: Standing, hint: DownHint, rewind: tuple[int, int] | None, done: Delivered
     ) -> tuple[DownHint, Delivered]:
         want = standing.want
-        assert want is not None and standing.key is not None
+        assert want is not None
+        assert standing.key is not None
         partly = self._feed.partly(standing.region, want.epoch)
         ack = Ack(
             n=want.n,
@@ -183,7 +196,8 @@ class Deliver:
 
     def _facts(self, standing: Standing, hint: DownHint, done: Delivered) -> tuple[DownHint, Delivered]:
         """Facts go first and outside the credit: they are small, and they open the region's window."""
-        assert standing.want is not None and standing.key is not None
+        assert standing.want is not None
+        assert standing.key is not None
         while hint.facts < standing.facts_no:
             groups, to = self._feed.facts_after(standing.region, hint.facts, FACTS_PACKETS_MAX)
             if to <= hint.facts:
@@ -196,7 +210,8 @@ class Deliver:
 
     def _records(self, standing: Standing, hint: DownHint, done: Delivered) -> Delivered:
         want = standing.want
-        assert want is not None and standing.key is not None
+        assert want is not None
+        assert standing.key is not None
         reference = None if want.whole else want.epoch
         while hint.records < standing.records_no:
             if self._unread_bytes(standing.region, hint) >= max(1, want.level):
@@ -229,7 +244,7 @@ class Deliver:
         frame = seal_frame(header, body, ours=self._ours, theirs=key)
         hint = hint._replace(n=hint.n + 1, sizes=(*hint.sizes, len(frame))[-SIZES_MAX:])
         if not self._link.put_down(region, EntryId(hint.session, hint.n), frame, hint):
-            self._link.clear_down(region)  # someone else wrote there: the next step begins a session anew
+            raise _Raced
         return hint, len(frame)
 
 

@@ -132,8 +132,8 @@ class Flights:
         return newly
 
     def lost(self, answered_n: int) -> list[Sent]:
-        """Frames that were gone before want `answered_n` was sent and are still not covered. Call it only when
-        every fact that the ack knew of is settled and its ranges are met (`settle`, `cover`)."""
+        """Frames that were gone before want `answered_n` was sent and are still not covered. Call it only
+        when every fact that the ack knew of is settled and its ranges are met (`settle`, `cover`)."""
         return [
             flight.sent
             for flight in self._by_entry.values()

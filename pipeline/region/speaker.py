@@ -129,8 +129,8 @@ class Speaker:
             return Heard.GRANTED if begins else Heard.ANSWER
 
     def meet(self, session: int) -> None:
-        """An entry of `session` was met in `down`; one later than ours, without an ack for us before it, means
-        that another instance speaks as this region."""
+        """An entry of `session` was met in `down`; one later than ours, without an ack for us before it,
+        means that another instance speaks as this region."""
         with self._lock:
             if 0 < self.session < session:
                 self.superseded = True

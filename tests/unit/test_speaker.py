@@ -1,0 +1,143 @@
+"""When a region speaks, and what it makes of the answers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pipeline.ports import Cursors
+from pipeline.region.speaker import NEWS_S, REPEAT_S, WAITING_REPEAT_S, Heard, Speaker
+from schemas.messages import Ack, Since, Want
+
+NOWHERE = Cursors(0, 0, ())
+
+
+def speaker() -> Speaker:
+    return Speaker(instance="me", window_bytes=1000)
+
+
+def say(one: Speaker, now_s: float, cursors: Cursors = NOWHERE) -> Want:
+    return one.want(now_s, 1, epoch="k3v9qa", highest_seq=0, cursors=cursors, level=10)
+
+
+def ack(one: Speaker, **other: object) -> Ack:
+    base: dict[str, object] = {
+        "n": one.n,
+        "instance": one.instance,
+        "grant": one.grant,
+        "session": 7,
+        "since": Since(incarnation="a"),
+        "facts_top": 0,
+        "records_top": 0,
+        "window_bytes": 500,
+        "epoch": "k3v9qa",
+        "clock_ms": 1,
+    }
+    return Ack.model_validate(base | other)
+
+
+def granted() -> Speaker:
+    one = speaker()
+    say(one, 0.0)
+    assert one.hear(ack(one), 0.1) is Heard.GRANTED
+    return one
+
+
+def test_the_first_want_is_due_at_once() -> None:
+    assert speaker().due(0.0, NOWHERE, 10, waiting=False)
+
+
+def test_a_want_stands_and_is_repeated_after_half_a_minute() -> None:
+    one = granted()
+    assert not one.due(REPEAT_S - 1, NOWHERE, 10, waiting=False)
+    assert one.due(REPEAT_S, NOWHERE, 10, waiting=False)
+
+
+def test_news_goes_at_most_once_a_second() -> None:
+    one = granted()
+    news = Cursors(5, 0, ())
+    assert not one.due(NEWS_S / 2, news, 10, waiting=False)
+    assert one.due(NEWS_S, news, 10, waiting=False)
+
+
+def test_an_unanswered_want_is_repeated_sooner_while_something_waits_for_it() -> None:
+    one = granted()
+    say(one, 1.0)
+    assert not one.due(1.0 + NEWS_S, Cursors(9, 0, ()), 10, waiting=True)
+    assert one.due(1.0 + WAITING_REPEAT_S, NOWHERE, 10, waiting=True)
+
+
+def test_an_ack_for_another_grant_changes_nothing() -> None:
+    one = granted()
+    one.ask_anew()
+    assert one.hear(ack(one, grant=one.grant - 1), 1.0) is Heard.STALE
+    assert one.session == 0
+
+
+def test_the_same_instance_may_be_led_into_a_later_session() -> None:
+    one = granted()
+    assert one.hear(ack(one, session=8), 1.0) is Heard.GRANTED
+    assert one.session == 8
+
+
+def test_a_session_never_goes_back() -> None:
+    one = granted()
+    assert one.hear(ack(one, session=6), 1.0) is Heard.STALE
+    assert one.session == 7
+
+
+def test_an_ack_to_another_instance_in_a_later_session_means_that_we_are_superseded() -> None:
+    one = granted()
+    assert one.hear(ack(one, instance="other", session=8), 1.0) is Heard.SUPERSEDED
+    assert not one.due(100.0, NOWHERE, 10, waiting=True)
+
+
+def test_an_ack_to_another_instance_in_an_older_session_is_left_over() -> None:
+    one = granted()
+    assert one.hear(ack(one, instance="other", session=6), 1.0) is Heard.STALE
+    assert not one.superseded
+
+
+def test_meeting_an_entry_of_a_later_session_without_an_ack_for_us_means_the_same() -> None:
+    one = granted()
+    one.meet(7)
+    assert not one.superseded
+    one.meet(8)
+    assert one.superseded
+
+
+def test_who_waits_for_a_session_is_not_superseded_by_what_is_left_over() -> None:
+    one = speaker()
+    one.meet(99)
+    assert not one.superseded
+
+
+def test_a_hold_lasts_as_long_as_the_center_says_and_a_later_ack_ends_it() -> None:
+    one = granted()
+    one.hear(ack(one, hold_s=20.0), 10.0)
+    assert one.hold_until_s == 30.0
+    one.hear(ack(one), 11.0)
+    assert one.hold_until_s == 0.0
+
+
+def test_a_refusal_to_our_key_is_kept_and_a_good_ack_clears_it() -> None:
+    one = speaker()
+    say(one, 0.0)
+    assert one.hear(ack(one, instance="-", refusal="token_used"), 1.0) is Heard.REFUSED
+    assert one.refusal == "token_used"
+    one.hear(ack(one), 2.0)
+    assert one.refusal == ""
+
+
+def test_asking_anew_twice_before_a_grant_asks_once() -> None:
+    one = granted()
+    one.ask_anew()
+    grant = one.grant
+    one.ask_anew(whole=True)
+    assert one.grant == grant
+    assert one.whole
+
+
+def test_the_lock_is_no_part_of_what_is_compared_or_shown() -> None:
+    shown = repr(speaker())
+    assert "_lock" not in shown
+    assert {f.name for f in dataclasses.fields(Speaker)} >= {"grant", "session", "n"}
