@@ -142,7 +142,7 @@ def _whole(reply: Reply) -> int:
 
 def _entries(reply: Any) -> list[Entry]:
     """`[[key, [[id, [f, frame]], ...]]]` as XREAD answers, or nothing."""
-    if reply is None:
+    if reply is None or reply == []:  # Valkey says nil, others an empty array
         return []
     try:
         ((_, items),) = reply
