@@ -64,7 +64,6 @@ class Bottleneck(Generic[T]):
         self._queue: deque[_Waiting[T]] = deque()
         self._on_the_way: deque[tuple[float, T]] = deque()
         self._free_at = float("-inf")
-        self._last_arrival = float("-inf")
         self._stalled_since: float | None = None
         self.queued_bytes = 0
         self.carried_payload_bytes = 0
@@ -97,7 +96,7 @@ class Bottleneck(Generic[T]):
             return None
         if self._on_the_way:
             return self._on_the_way[0][0]
-        return max(self._last_arrival, self._head_done_at() + self._delay_s) if self._queue else None
+        return self._head_done_at() + self._delay_s if self._queue else None
 
     def next_room_at(self) -> float | None:
         """When the buffer gets emptier next; None while it is empty or the line stands still."""
@@ -125,7 +124,6 @@ class Bottleneck(Generic[T]):
         self._stalled_since = None
         self._free_at = max(self._free_at, now)
         self._on_the_way = deque((at + pause_s, item) for at, item in self._on_the_way)
-        self._last_arrival += pause_s
 
     def clear(self, now: float) -> None:
         """Forgets what is in the buffer and on the way (all connections were reset)."""
@@ -150,8 +148,8 @@ class Bottleneck(Generic[T]):
             self.carried_payload_bytes += head.payload_bytes
             self.carried_wire_bytes += head.wire_bytes
             jitter_s = self._rng.random() * self._jitter_s if self._jitter_s else 0.0
-            self._last_arrival = max(self._last_arrival, done_at + self._delay_s + jitter_s)
-            self._on_the_way.append((self._last_arrival, head.item))
+            # a later item may have an earlier time; `take` lets it wait behind those before it
+            self._on_the_way.append((done_at + self._delay_s + jitter_s, head.item))
 
     def _settle(self, now: float) -> None:
         """Books the part of the head that is already on the wire, so that what follows starts at `now`."""

@@ -151,8 +151,9 @@ class _Half:
 
     def _arrive(self, content: bytes | Mark) -> None:
         if content is Mark.RESET:
-            self._end(True)
-        elif isinstance(content, bytes):
+            self._end(True)  # and not to the writer, which would still close with a FIN
+            return
+        if isinstance(content, bytes):
             self._unread_bytes += len(content)
             if self._unread_bytes > UNREAD_BYTES_MAX:
                 self._drained.clear()
@@ -209,18 +210,20 @@ class Connection:
         self._over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> bool:
-        """Carries the connection to its end; True when it ended by a reset."""
-        tasks: list[asyncio.Task[None]] = [asyncio.create_task(self._carry())]
+        """Carries the connection to its end, closes both its sockets; True when it ended by a reset."""
+        carrying = asyncio.create_task(self._carry())
+        carrying.add_done_callback(self._on_carried)
         was_reset = True
         try:
             was_reset = await self._over
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            carrying.cancel()
+            await asyncio.wait((carrying,))
             for sock in (self._client, self._server):
                 if sock is not None:
                     close(sock, reset=was_reset)
+        if not carrying.cancelled():
+            carrying.result()
         return was_reset
 
     def abort(self) -> None:
@@ -247,6 +250,11 @@ class Connection:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._up.read(client))
             group.create_task(self._down.write(client, self._up))
+
+    def _on_carried(self, carrying: asyncio.Task[None]) -> None:
+        # a defect of ours must end the connection, not leave it hanging; `run` raises it then
+        if not carrying.cancelled() and carrying.exception() is not None:
+            self._on_end(True)
 
     def _on_end(self, was_reset: bool) -> None:
         self._ends += 1

@@ -158,17 +158,18 @@ class _Carrier:
     """The relay inside its loop: accepts, keeps the connections, and cuts."""
 
     def __init__(self, listener: socket.socket, to: Address, profile: LinkProfile, seed: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.stopping = asyncio.Event()
         self._listener, self._to = listener, to
         delay_s, jitter_s = profile.delay_ms / 1000, profile.jitter_ms / 1000
         self._up = Pipe(profile.rate_up_bit_s, delay_s, profile.buffer_bytes, jitter_s, seed)
         self._down = Pipe(profile.rate_down_bit_s, delay_s, profile.buffer_bytes, jitter_s, seed + 1)
         self._open: dict[asyncio.Task[None], Connection] = {}
-        self._accepting: asyncio.Task[None] | None = asyncio.create_task(self._accept())
         self._plug: socket.socket | None = None
         self._restoring: asyncio.TimerHandle | None = None
         self._cut: CutMode | None = None
         self._connections = self._resets = 0
-        self.stopping = asyncio.Event()
+        self._start_accepting()
 
     def stats(self) -> RelayStats:
         return RelayStats(
@@ -199,7 +200,7 @@ class _Carrier:
             self._up.stall()
             self._down.stall()
         if seconds is not None:
-            self._restoring = asyncio.get_running_loop().call_later(seconds, self.restore)
+            self._restoring = self._loop.call_later(seconds, self.restore)
 
     def restore(self) -> None:
         if self._restoring is not None:
@@ -208,10 +209,10 @@ class _Carrier:
         self._cut = None
         self._up.resume()
         self._down.resume()
-        if self._accepting is None:
+        if not self._accepting:
             self._unplug()
-            self._take_who_waited()
-            self._accepting = asyncio.create_task(self._accept())
+            self._accept(after_a_cut=True)
+            self._start_accepting()
 
     async def close(self) -> None:
         """Ends everything; raises what went wrong in a connection that nobody planned."""
@@ -226,35 +227,32 @@ class _Carrier:
         self._up.close()
         self._down.close()
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            client, _address = await loop.sock_accept(self._listener)
-            self._begin(client)
+    def _start_accepting(self) -> None:
+        self._accepting = True
+        self._loop.add_reader(self._listener, self._accept)
 
     def _stop_accepting(self) -> None:
-        if self._accepting is not None:
-            self._accepting.cancel()
-            self._accepting = None
+        self._accepting = False
+        self._loop.remove_reader(self._listener)
+
+    def _accept(self, *, after_a_cut: bool = False) -> None:
+        """Takes everybody who waits. Of those who connected during a black hole, only who is still there:
+        on a real link the others would never have been connected, nor what they wrote have arrived."""
+        while True:
+            try:
+                client, _address = self._listener.accept()
+            except OSError:
+                return
+            if after_a_cut and _has_left(client):
+                close(client, reset=True)
+            else:
+                self._begin(client)
 
     def _unplug(self) -> None:
         if self._plug is not None:
             self._plug.close()
             self._plug = None
             self._listener.listen(BACKLOG)
-
-    def _take_who_waited(self) -> None:
-        """Of those who connected during a black hole, only who is still there: on a real link the
-        others would never have been connected, and what they wrote would never arrive."""
-        while True:
-            try:
-                client, _address = self._listener.accept()
-            except OSError:
-                return
-            if _has_left(client):
-                close(client, reset=True)
-            else:
-                self._begin(client)
 
     def _begin(self, client: socket.socket) -> None:
         if self._cut == "reset":
