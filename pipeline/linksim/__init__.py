@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from pipeline.linksim.bottleneck import HEADER_BYTES, SEGMENT_BYTES, Bottleneck, wire_bytes
+from pipeline.linksim.carrier import CutMode, DirectionStats, RelayStats
 from pipeline.linksim.live import figures, run, serve_forever
 from pipeline.linksim.profile import (
     PROFILES,
@@ -23,7 +24,7 @@ from pipeline.linksim.profile import (
     parse_profile,
     parse_rate,
 )
-from pipeline.linksim.relay import CutMode, DirectionStats, Relay, RelayStats
+from pipeline.linksim.relay import Relay
 
 __all__ = [
     "HEADER_BYTES",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from pipeline.linksim.carrier import DirectionStats, RelayStats
 from pipeline.linksim.profile import Address, LinkProfile, format_rate
-from pipeline.linksim.relay import DirectionStats, Relay, RelayStats
+from pipeline.linksim.relay import Relay
 
 
 def figures(before: RelayStats, after: RelayStats, seconds: float) -> str:
