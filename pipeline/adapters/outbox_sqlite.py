@@ -16,6 +16,7 @@ from pathlib import Path
 import apsw
 
 from pipeline.adapters import outbox_claims, outbox_intake, outbox_loss, outbox_settle
+from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.disk import Ballast, check_room
 from pipeline.adapters.high_water import HighWaterFile
 from pipeline.adapters.outbox_books import EVENTS_MAX, Books
@@ -241,11 +242,18 @@ class SqliteOutbox:
         return held
 
 
-def create_outbox(folder: Path, region: str, now_ms: int, epoch: Callable[[], str] = new_epoch) -> None:
+def create_outbox(
+    folder: str | os.PathLike[str],
+    region: str,
+    now_ms: int | None = None,
+    epoch: Callable[[], str] = new_epoch,
+) -> None:
     """Make the outbox of `region` in `folder` (made with mode 0700 if it is not there).
 
     Raises `UsageError` if there is one of another region; one of the same region is left as it is."""
     check_region(region)
+    folder = Path(folder)
+    now_ms = SystemClock().now_ms() if now_ms is None else now_ms
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database.create(folder / FILE_NAME, LAYOUT)
     try:

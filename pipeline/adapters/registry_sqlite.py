@@ -12,6 +12,7 @@ from typing import Any
 
 import apsw
 
+from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.outbox_books import RATE_MINUTES_MAX, ranges_of, ranges_text
 from pipeline.adapters.registry_layout import FILE_NAME, LAYOUT
 from pipeline.adapters.sqlite import Database
@@ -101,8 +102,8 @@ class SqliteRegistry:
         with self._database.read() as db:
             rows: list[Any] = db.execute(
                 "SELECT position, epoch, status, reasons, seqs, hash FROM fact "
-                "WHERE position > ?1 AND position <= (SELECT max(position) FROM (SELECT position FROM fact WHERE position > ?1 "
-                "ORDER BY position, n LIMIT ?2)) ORDER BY position, n",
+                "WHERE position > ?1 AND position <= (SELECT max(position) FROM (SELECT position FROM fact "
+                "WHERE position > ?1 ORDER BY position, n LIMIT ?2)) ORDER BY position, n",
                 (position, max(limit, 1)),
             ).fetchall()
         return [(at, _group(*rest)) for at, *rest in rows]
@@ -133,12 +134,15 @@ class SqliteRegistry:
         return int(self._database.db.execute("SELECT max(id) FROM record").get or 0)
 
 
-def create_registry(folder: Path, now_ms: int) -> None:
+def create_registry(folder: Path, now_ms: int | None = None) -> None:
     """Make the registry in `folder` (one that is there is left as it is)."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database.create(folder / FILE_NAME, LAYOUT)
     with database.write() as db:
-        db.execute("INSERT OR IGNORE INTO meta VALUES ('made_ms', ?)", (now_ms,))
+        db.execute(
+            "INSERT OR IGNORE INTO meta VALUES ('made_ms', ?)",
+            (SystemClock().now_ms() if now_ms is None else now_ms,),
+        )
     database.close()
 
 
