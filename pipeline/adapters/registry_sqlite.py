@@ -50,7 +50,7 @@ class SqliteRegistry:
     def cursors(self) -> Cursors:
         """See the port."""
         with self._database.read() as db:
-            return Cursors(_cursor(db, "facts"), _cursor(db, "records"), _history(db))
+            return read_cursors(db)
 
     def adopt(self, since: Since) -> None:
         """See the port."""
@@ -144,6 +144,11 @@ def create_registry(folder: Path, now_ms: int | None = None) -> None:
             (SystemClock().now_ms() if now_ms is None else now_ms,),
         )
     database.close()
+
+
+def read_cursors(db: apsw.Connection) -> Cursors:
+    """Where the registry stands, within the caller's transaction."""
+    return Cursors(_cursor(db, "facts"), _cursor(db, "records"), _history(db))
 
 
 def _row(record_no: int, change: RecordChange) -> tuple[Any, ...]:

@@ -1,0 +1,285 @@
+"""Inspection of the outbox, read-only: how much waits, since when, and the history of one packet.
+
+Every number comes from counters that the writers keep; nothing here grows with the backlog, except
+`events_of` (which looks through the events that are kept).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apsw
+
+from pipeline.adapters.outbox_books import ranges_of
+from pipeline.adapters.outbox_claims import in_flight, large_of, waits
+from pipeline.adapters.outbox_intake import nik_number
+from pipeline.adapters.outbox_layout import FILE_NAME, LAYOUT, NO_WORD, WAITING
+from pipeline.adapters.outbox_settle import settled_to
+from pipeline.adapters.sqlite import Database
+from pipeline.lifecycle import Place, state
+from pipeline.ports import Sent
+from schemas.identity import PacketId
+from schemas.lanes import Lane
+from schemas.limits import BATCHED_PACKET_BYTES_MAX
+from schemas.ranges import Ranges, contains, total
+from schemas.verdicts import Reason, Status
+
+
+class Amount(NamedTuple):
+    """So many packets, and the bytes of their stored form."""
+
+    packets: int = 0
+    bytes: int = 0
+
+    def __add__(self, other: object) -> Amount:
+        assert isinstance(other, Amount)
+        return Amount(self.packets + other.packets, self.bytes + other.bytes)
+
+    def __sub__(self, other: Amount) -> Amount:
+        return Amount(self.packets - other.packets, self.bytes - other.bytes)
+
+
+class LaneCounts(NamedTuple):
+    """One lane. `waiting` (of its bytes: those not yet claimed) + `in_stream` = `without_receipt`, the dead
+    not counted. `unverdicted`: no verdict (not even one that is not final) and no refusal; `unfinal`: no final
+    one. `by_status`: packets by the center's latest word (`None`: no word yet)."""
+
+    lane: Lane
+    total: Amount
+    waiting: Amount
+    in_stream: Amount
+    without_receipt: Amount
+    unverdicted: Amount
+    unfinal: Amount
+    dead: Amount
+    by_status: dict[Status | None, Amount]
+
+
+class Found(NamedTuple):
+    """A packet as the outbox holds it. `state` is the KTP-EL state; `now` is its identity in the next epoch,
+    if it was numbered anew; of a packet of an earlier epoch `place` is `None`."""
+
+    id: PacketId
+    lane: Lane
+    kind: str
+    size: int
+    digest: bytes
+    at_ms: int
+    status: Status | None
+    fact_no: int | None
+    reasons: tuple[Reason, ...]
+    place: Place | None
+    state: str
+    now: PacketId | None = None
+
+
+class Event(NamedTuple):
+    """Something that happened at `at_ms` to the packets `seqs`: `enqueued`, `sent` (detail: the entry),
+    `requeued`, the name of a status (detail: the fact's position), `fork`, `taken back`, `retried`, `loss`."""
+
+    id: int
+    at_ms: int
+    what: str
+    seqs: Ranges
+    detail: str
+
+
+class Rate(NamedTuple):
+    """What moved in one minute (since 1970) of one lane: `in`, `out`, `receipt`, `verdict`, `refused`."""
+
+    minute: int
+    lane: Lane
+    what: str
+    packets: int
+    bytes: int
+
+
+class Meta(NamedTuple):
+    """The outbox itself: `epochs` oldest first, the last is the current one; `tallies` of rare things
+    (`forks`, `foreign_facts`, `lost`)."""
+
+    region: str
+    epoch: str
+    epochs: tuple[str, ...]
+    made_ms: int
+    highest_seq: int
+    settled_to: int
+    tallies: dict[str, int]
+
+
+_FOUND = "seq, lane, kind, size, digest, at_ms, status, fact_no, reasons"
+
+
+class OutboxReader:
+    """Opened beside whoever writes; takes no lock. Raises `NotFound` (no outbox there) or `StoreError`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._database = Database(folder / FILE_NAME, LAYOUT, readonly=True)
+        self._database.db  # noqa: B018  # say at once if it is not there
+
+    def close(self) -> None:
+        """Close what this thread holds open."""
+        self._database.close()
+
+    def meta(self) -> Meta:
+        """The outbox itself."""
+        with self._database.read() as db:
+            held = {str(key): value for key, value in _rows(db.execute("SELECT key, value FROM meta"))}
+            epochs = tuple(str(row[0]) for row in db.execute("SELECT epoch FROM epoch ORDER BY n"))
+            tallies = {str(what): int(n) for what, n in _rows(db.execute("SELECT what, n FROM tally"))}
+            highest = int(db.execute("SELECT max(seq) FROM packet").get or 0)
+        return Meta(held["region"], epochs[-1], epochs, held["made_ms"], highest, held["settled_to"], tallies)
+
+    def counts(self) -> dict[Lane, LaneCounts]:
+        """How much there is of each lane, by what the center said of it."""
+        with self._database.read() as db:
+            rows: list[Any] = db.execute("SELECT lane, what, packets, bytes FROM counter").fetchall()
+        held = {(lane, what): Amount(packets, size) for lane, what, packets, size in rows}
+        return {lane: _counts(lane, held) for lane in Lane}
+
+    def oldest(self, lane: Lane) -> int | None:
+        """When the oldest packet that waits in the lane was enqueued (`at_ms`); `None` if none waits."""
+        with self._database.read() as db:
+            again = db.execute(
+                "SELECT at_ms FROM again a JOIN packet p USING(seq) WHERE a.lane = ? ORDER BY seq LIMIT 1",
+                (lane,),
+            ).get
+            new = db.execute(
+                "SELECT at_ms FROM packet INDEXED BY packet_lane WHERE lane = ?1 AND status IS NULL AND seq > "
+                "(SELECT cursor FROM lane WHERE lane = ?1) ORDER BY seq LIMIT 1",
+                (lane,),
+            ).get
+        found = [int(at) for at in (again, new) if at is not None]
+        return min(found, default=None)
+
+    def rates(self, since_minute: int) -> list[Rate]:
+        """What moved from `since_minute` on (minutes since 1970), oldest first; at most 48 hours are kept."""
+        rows: list[Any] = self._database.db.execute(
+            "SELECT minute, lane, what, packets, bytes FROM rate WHERE minute >= ? ORDER BY minute",
+            (since_minute,),
+        ).fetchall()
+        return [Rate(minute, Lane(lane), what, n, size) for minute, lane, what, n, size in rows]
+
+    def find(self, packet: PacketId) -> Found | None:
+        """The packet of that identity, also of an earlier epoch of this outbox."""
+        meta = self.meta()
+        if packet.region != meta.region:
+            return None
+        if packet.epoch == meta.epoch:
+            return self._one(f"SELECT {_FOUND} FROM packet WHERE seq = ?", (packet.seq,), meta)
+        row: Any = self._database.db.execute(
+            f"SELECT {_FOUND}, now_seq FROM past WHERE epoch = ? AND seq = ?", (packet.epoch, packet.seq)
+        ).fetchone()
+        return None if row is None else _past(row, packet.epoch, meta)
+
+    def find_by_nik_hash(self, nik_hash: bytes) -> list[Found]:
+        """The packets about one citizen (`schemas.nik.nik_hash`), oldest first, earlier epochs first."""
+        meta, number = self.meta(), nik_number(nik_hash)
+        old: list[Any] = self._database.db.execute(
+            f"SELECT {_FOUND}, now_seq, epoch FROM past WHERE nik = ? ORDER BY id", (number,)
+        ).fetchall()
+        rows: list[Any] = self._database.db.execute(
+            f"SELECT {_FOUND} FROM packet WHERE nik = ? ORDER BY seq", (number,)
+        ).fetchall()
+        return [_past(row[:-1], row[-1], meta) for row in old] + [self._found(row, meta) for row in rows]
+
+    def dead(self, limit: int) -> list[Found]:
+        """The first `limit` packets that the center refused, by seq."""
+        meta = self.meta()
+        rows: list[Any] = self._database.db.execute(
+            f"SELECT {_FOUND} FROM packet WHERE status = {int(Status.REFUSED)} ORDER BY seq LIMIT ?", (limit,)
+        ).fetchall()
+        return [self._found(row, meta) for row in rows]
+
+    def place_of(self, seq: int) -> Place | None:
+        """Where the bytes of a packet of this epoch are; `None` if there is no such packet."""
+        with self._database.read() as db:
+            row: Any = db.execute("SELECT lane, size, status FROM packet WHERE seq = ?", (seq,)).fetchone()
+            if row is None:
+                return None
+            lane, size, status = row
+            if status is not None:
+                return Place.IN_STREAM
+            whole = waits(db, lane, seq)
+            if size <= BATCHED_PACKET_BYTES_MAX:
+                return Place.WAITING if whole else Place.IN_STREAM
+            waiting = total(large_of(db, seq, size, waits=whole)[1])
+        if waiting == 0:
+            return Place.IN_STREAM
+        return Place.WAITING if waiting == size else Place.PARTLY_IN_STREAM
+
+    def events_of(self, seq: int) -> list[Event]:
+        """What happened to a packet of this epoch, oldest first, as far as events are kept."""
+        rows: list[Any] = self._database.db.execute(
+            "SELECT id, at_ms, what, ranges, detail FROM event WHERE first <= ?1 AND last >= ?1 ORDER BY id",
+            (seq,),
+        ).fetchall()
+        return [one for one in map(_event, rows) if contains(one.seqs, seq)]
+
+    def events(self, after: int = 0, limit: int = 1_000) -> list[Event]:
+        """Events of an id above `after`, oldest first."""
+        rows: list[Any] = self._database.db.execute(
+            "SELECT id, at_ms, what, ranges, detail FROM event WHERE id > ? ORDER BY id LIMIT ?",
+            (after, limit),
+        ).fetchall()
+        return [_event(row) for row in rows]
+
+    def sent_frames(self) -> list[Sent]:
+        """Every frame on its way, oldest entry first."""
+        return in_flight(self._database.db)
+
+    def settled_to(self) -> int:
+        """The position up to which the center's facts are settled here."""
+        return settled_to(self._database.db)
+
+    def _one(self, query: str, values: tuple[Any, ...], meta: Meta) -> Found | None:
+        row: Any = self._database.db.execute(query, values).fetchone()
+        return None if row is None else self._found(row, meta)
+
+    def _found(self, row: Any, meta: Meta) -> Found:
+        place = self.place_of(row[0])
+        assert place is not None
+        return _as_found(row, PacketId(meta.region, meta.epoch, row[0]), place, None)
+
+
+def _rows(found: apsw.Cursor) -> list[Any]:
+    return found.fetchall()
+
+
+def _counts(lane: Lane, held: dict[tuple[int, int], Amount]) -> LaneCounts:
+    by_status: dict[Status | None, Amount] = {one: held[lane, one] for one in Status}
+    by_status[None] = held[lane, NO_WORD]
+    waiting, dead = held[lane, WAITING], by_status[Status.REFUSED]
+    unverdicted = by_status[None] + by_status[Status.RECEIVED_AT_CENTRAL]
+    return LaneCounts(
+        lane=lane,
+        total=sum(by_status.values(), Amount()),
+        waiting=waiting,
+        in_stream=by_status[None] - waiting,
+        without_receipt=by_status[None],
+        unverdicted=unverdicted,
+        unfinal=sum((n for one, n in by_status.items() if one is None or not one.final), Amount()),
+        dead=dead,
+        by_status=by_status,
+    )
+
+
+def _as_found(row: Any, identity: PacketId, place: Place | None, now: PacketId | None) -> Found:
+    _, lane, kind, size, digest, at_ms, status, fact_no, reasons = row[:9]
+    word = None if status is None else Status(status)
+    said = tuple(Reason(code, detail) for code, detail in json.loads(reasons or "[]"))
+    shown = state(Place.WAITING if place is None else place, word)
+    return Found(identity, Lane(lane), kind, size, digest, at_ms, word, fact_no, said, place, shown, now)
+
+
+def _past(row: Any, epoch: str, meta: Meta) -> Found:
+    following = meta.epochs[meta.epochs.index(epoch) + 1]
+    now = None if row[9] is None else PacketId(meta.region, following, row[9])
+    return _as_found(row, PacketId(meta.region, epoch, row[0]), None, now)
+
+
+def _event(row: Any) -> Event:
+    number, at_ms, what, ranges, detail = row
+    return Event(number, at_ms, what, ranges_of(ranges), detail)

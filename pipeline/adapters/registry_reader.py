@@ -1,0 +1,129 @@
+"""Inspection of the registry, read-only: which records there are, how far it has got, and how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.adapters.registry_layout import FILE_NAME, LAYOUT
+from pipeline.adapters.registry_sqlite import read_cursors
+from pipeline.adapters.sqlite import Database
+from pipeline.ports import Cursors
+from schemas.verdicts import Status
+
+
+class Record(NamedTuple):
+    """What the region holds to be true of one citizen. `head` is the beginning of the stored bytes of the
+    packet `(epoch, seq)` that it was made from: `schemas.packet.read_head` reads it. `id` is its place in the
+    registry, `record_no` the position in the center's sequence up to which the frame went that brought it."""
+
+    id: int
+    nik: str
+    version: int
+    status: Status
+    epoch: str
+    seq: int
+    record_no: int
+    head: bytes
+
+
+class RegistryRate(NamedTuple):
+    """What was applied in one minute (minutes since 1970): `facts` (groups) or `records`."""
+
+    minute: int
+    what: str
+    n: int
+    bytes: int
+
+
+class RegistryEvent(NamedTuple):
+    """Something rare that happened: `rewind`, `kept raw`."""
+
+    id: int
+    at_ms: int
+    what: str
+    detail: str
+
+
+class Raw(NamedTuple):
+    """A verified frame that this version does not understand, kept for a later one."""
+
+    id: int
+    sequence: str
+    start: int
+    upto: int
+    at_ms: int
+    reason: str
+    bytes: int
+
+
+_COLUMNS = "id, nik, version, status, epoch, seq, record_no, head"
+
+
+class RegistryReader:
+    """Opened beside whoever writes; takes no lock. Raises `NotFound` (none there) or `StoreError`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._database = Database(folder / FILE_NAME, LAYOUT, readonly=True)
+        self._database.db  # noqa: B018  # say at once if it is not there
+
+    def close(self) -> None:
+        """Close what this thread holds open."""
+        self._database.close()
+
+    def count(self) -> int:
+        """How many records there are."""
+        return int(self._database.db.execute("SELECT max(id) FROM record").get or 0)
+
+    def record(self, nik: str) -> Record | None:
+        """The record of one citizen."""
+        if not (len(nik) == 16 and nik.isascii() and nik.isdigit()):
+            return None
+        row: Any = self._database.db.execute(
+            f"SELECT {_COLUMNS} FROM record WHERE nik = ?", (int(nik),)
+        ).fetchone()
+        return None if row is None else _record(row)
+
+    def records(self, limit: int, after: int = 0) -> Iterator[Record]:
+        """Up to `limit` records of an `id` above `after`, in the order in which they first came."""
+        rows: list[Any] = self._database.db.execute(
+            f"SELECT {_COLUMNS} FROM record WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+        ).fetchall()
+        return map(_record, rows)
+
+    def cursors(self) -> Cursors:
+        """How far the region has got in the center's two sequences."""
+        with self._database.read() as db:
+            return read_cursors(db)
+
+    def unsettled(self) -> int:
+        """Groups of facts that the outbox has not settled yet."""
+        return int(self._database.db.execute("SELECT count(*) FROM fact").get or 0)
+
+    def raw(self, limit: int = 100) -> list[Raw]:
+        """Frames that are kept raw, oldest first."""
+        rows: list[Any] = self._database.db.execute(
+            "SELECT id, sequence, start, upto, at_ms, reason, length(frame) FROM raw ORDER BY id LIMIT ?",
+            (limit,),
+        ).fetchall()
+        return [Raw(*row) for row in rows]
+
+    def events(self, after: int = 0, limit: int = 1_000) -> list[RegistryEvent]:
+        """Events of an id above `after`, oldest first."""
+        rows: list[Any] = self._database.db.execute(
+            "SELECT id, at_ms, what, detail FROM event WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+        ).fetchall()
+        return [RegistryEvent(*row) for row in rows]
+
+    def rates(self, since_minute: int) -> list[RegistryRate]:
+        """What was applied from `since_minute` on (minutes since 1970), oldest first."""
+        rows: list[Any] = self._database.db.execute(
+            "SELECT minute, what, n, bytes FROM rate WHERE minute >= ? ORDER BY minute", (since_minute,)
+        ).fetchall()
+        return [RegistryRate(*row) for row in rows]
+
+
+def _record(row: Any) -> Record:
+    number, nik, version, status, epoch, seq, record_no, head = row
+    return Record(number, f"{nik:016d}", version, Status(status), epoch, seq, record_no, head)
