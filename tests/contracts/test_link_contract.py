@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from pipeline.adapters.redis_region_link import RedisRegionLink
+from pipeline.adapters.redis_wire import attempts_key
 from pipeline.errors import LinkDenied, LinkDown, Unreachable
 from pipeline.ports import Accepted, DownHint, EntryId, Full, RegionLink, SendOutcome
 from tests.contracts.link_rigs import OTHER, REGION, Rig, ValkeyRig, rig_of, until
@@ -242,8 +244,10 @@ def test_read_down_sees_entries_of_a_later_session(rig: Rig) -> None:
 def test_a_reader_that_goes_back_reads_again_from_there(rig: Rig) -> None:
     put(rig, 1, 20)
     read(rig.region, START, 20)
+    before_s = time.monotonic()
     again = read(rig.region, EntryId(1, 4), 16)
     assert [entry.n for entry, _ in again] == list(range(5, 21))
+    assert time.monotonic() - before_s < 2.0, "it waited for a read that sleeps beyond the place asked for"
 
 
 def test_entries_deleted_by_the_region_are_gone_and_the_oldest_left_is_named(rig: Rig) -> None:
@@ -310,13 +314,11 @@ def test_after_a_close_nothing_is_owed_and_the_next_call_connects_anew(rig: Rig)
     assert collect(rig.region, len(send(rig.region, 2, 1))) == [Accepted(EntryId(1, 2))]
 
 
-# --- what only a real broker has ------------------------------------------------------------------
+# --- what only a real broker can show ------------------------------------------------------------------
 
 
 def test_a_wrong_password_is_denied_and_not_a_link_that_is_down(valkey: ValkeyRig) -> None:
     valkey.password = "wrong"
-    from pipeline.adapters.redis_region_link import RedisRegionLink
-
     link = RedisRegionLink(REGION, valkey.endpoint())
     for call in (link.up_length, lambda: link.send(EntryId(1, 1), b"x"), lambda: link.read_down(START, 1)):
         with pytest.raises(LinkDenied, match="join file"):
@@ -325,8 +327,6 @@ def test_a_wrong_password_is_denied_and_not_a_link_that_is_down(valkey: ValkeyRi
 
 
 def test_a_region_cannot_touch_another_regions_streams(valkey: ValkeyRig) -> None:
-    from pipeline.adapters.redis_region_link import RedisRegionLink
-
     link = RedisRegionLink(OTHER, valkey.endpoint())
     with pytest.raises(LinkDenied):
         link.up_length()
@@ -366,3 +366,39 @@ def test_connecting_asks_for_nothing_but_authentication(valkey: ValkeyRig) -> No
     commands = set(valkey.admin.info("commandstats"))
     assert commands & {"cmdstat_hello", "cmdstat_client|setinfo", "cmdstat_select", "cmdstat_ping"} == set()
     assert {"cmdstat_auth", "cmdstat_xlen"} <= commands
+
+
+def test_nothing_stays_of_an_entry_that_the_center_has_taken(valkey: ValkeyRig) -> None:
+    send(valkey.region, 1, 3)
+    valkey.region.send_control(b"want")
+    collect(valkey.region, 3)
+    for stream in ("ctl", "up"):
+        arrived = valkey.center.read(REGION, stream, 9)
+        assert valkey.admin.hlen(attempts_key(REGION)) == len(arrived)
+        valkey.center.delete(REGION, stream, [one.id for one in arrived])
+    assert valkey.admin.exists(attempts_key(REGION)) == 0
+
+
+def test_a_read_stops_after_some_megabytes_and_the_next_one_goes_on(valkey: ValkeyRig) -> None:
+    for n in range(1, 41):
+        valkey.region.send(EntryId(1, n), bytes(300_000))
+    collect(valkey.region, 40)
+    seen: list[str] = []
+    while arrived := valkey.center.read(REGION, "up", 64):
+        assert sum(len(one.frame) for one in arrived) < 8 * 1024 * 1024
+        valkey.center.delete(REGION, "up", [one.id for one in arrived])
+        seen += [one.id for one in arrived]
+    assert seen == [f"1-{n}" for n in range(1, 41)]
+
+
+def test_what_is_not_an_entry_of_ours_comes_as_an_empty_frame_and_stops_nothing(valkey: ValkeyRig) -> None:
+    valkey.admin.xadd("titian:{1806}:up", {"other": "field"}, id="1-1")
+    send(valkey.region, 2, 1)
+    collect(valkey.region, 1)
+    assert [one.frame for one in valkey.center.read(REGION, "up", 9)] == [b"", b"1-2"]
+
+
+def test_a_damaged_hint_is_no_hint(valkey: ValkeyRig) -> None:
+    for stored in (b"", b"{}", b"[1]", b"\xff", b'{"v":2,"session":1}', b'{"v":1,"session":1}'):
+        valkey.admin.set("titian:{1806}:hint", stored)
+        assert valkey.center.hint(REGION) is None
