@@ -9,7 +9,8 @@ An answer to "after a" holds if `a` is not beyond the position reached: it then 
 after `a`, so whatever of it is above the position continues it without a gap. An answer to a guess beyond the
 position may have skipped something, and is dropped (rare: it costs its bytes again).
 
-Depth doubles from 1 to `READS_MAX` while answers come full, and is 1 again once one did not.
+Depth is `READS_MAX` after a full answer, doubles after one that brought something, and is 1 after one that
+brought nothing: a burst is fetched in one round trip more, and an ack now and then costs a vain read or a few.
 """
 
 from __future__ import annotations
@@ -61,8 +62,8 @@ class ReadAhead:
         while self._in_flight and self._in_flight.popleft() != after:
             pass
         fresh = [one for one in entries if one[0] > self.position] if after <= self.position else []
-        full = len(entries) == ENTRIES_PER_READ and bool(fresh)
-        self._depth = min(2 * self._depth, READS_MAX) if full else 1
+        deeper = READS_MAX if len(entries) == ENTRIES_PER_READ else 2 * self._depth
+        self._depth = min(deeper, READS_MAX) if fresh else 1
         if fresh:
             self.position = fresh[-1][0]
         return fresh

@@ -24,7 +24,7 @@ def test_an_idle_stream_has_one_read_in_flight_that_waits() -> None:
     assert reads.due() == [Ask(EntryId(1, 5), waits=True)]
 
 
-def test_while_answers_come_full_the_depth_grows_to_its_limit() -> None:
+def test_after_a_full_answer_as_many_reads_as_allowed_are_in_flight_and_stay_so() -> None:
     reads, asked, n = ReadAhead(EntryId(1, 0)), [], 1
     in_flight = [ask.after for ask in reads.due()]
     for _ in range(6):
@@ -32,14 +32,25 @@ def test_while_answers_come_full_the_depth_grows_to_its_limit() -> None:
         n += ENTRIES_PER_READ
         in_flight += [ask.after for ask in reads.due()]
         asked.append(len(in_flight))
-    assert asked == [2, 4, READS_MAX, READS_MAX, READS_MAX, READS_MAX]
+    assert asked == [READS_MAX] * 6
+
+
+def test_an_entry_now_and_then_costs_one_vain_read() -> None:
+    reads = ReadAhead(EntryId(1, 0))
+    (waiting,) = reads.due()
+    assert reads.answered(waiting.after, entries(1, 1))
+    waiting, vain = reads.due()
+    assert (waiting.waits, vain.waits) == (True, False)
+    reads.answered(waiting.after, entries(2, 1))
+    assert reads.answered(vain.after, []) == []
+    assert len(reads.due()) == 1
 
 
 def test_an_answer_beyond_the_position_is_dropped() -> None:
     reads = ReadAhead(EntryId(1, 0))
     reads.due()
     reads.answered(EntryId(1, 0), entries(1, ENTRIES_PER_READ))
-    first, ahead = reads.due()
+    first, ahead, *_ = reads.due()
     assert reads.answered(first.after, entries(5, 1)) == entries(5, 1)
     assert reads.answered(ahead.after, entries(9, 2)) == []
     assert reads.position == EntryId(1, 5)
@@ -49,7 +60,7 @@ def test_a_later_session_is_taken_once_though_several_reads_bring_it() -> None:
     reads = ReadAhead(EntryId(1, 0))
     reads.due()
     reads.answered(EntryId(1, 0), entries(1, ENTRIES_PER_READ))
-    first, ahead = reads.due()
+    first, ahead, *_ = reads.due()
     assert reads.answered(first.after, entries(1, 2, session=3)) == entries(1, 2, session=3)
     assert reads.answered(ahead.after, entries(1, 3, session=3)) == entries(3, 1, session=3)
 
