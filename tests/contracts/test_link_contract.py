@@ -34,7 +34,12 @@ def valkey() -> Iterator[ValkeyRig]:
 def collect(link: RegionLink, count: int) -> list[SendOutcome]:
     """Exactly the next `count` outcomes."""
     got: list[SendOutcome] = []
-    until(lambda: got.extend(link.outcomes(0.5)) or len(got) >= count)
+
+    def enough() -> bool:
+        got.extend(link.outcomes(0.5))
+        return len(got) >= count
+
+    until(enough)
     assert len(got) == count
     return got
 
@@ -42,7 +47,12 @@ def collect(link: RegionLink, count: int) -> list[SendOutcome]:
 def read(link: RegionLink, after: EntryId, count: int) -> list[tuple[EntryId, bytes]]:
     """The next `count` entries of `down`."""
     got: list[tuple[EntryId, bytes]] = []
-    until(lambda: got.extend(link.read_down(got[-1][0] if got else after, 0.5)) or len(got) >= count)
+
+    def enough() -> bool:
+        got.extend(link.read_down(got[-1][0] if got else after, 0.5))
+        return len(got) >= count
+
+    until(enough)
     return got
 
 
@@ -271,7 +281,12 @@ def test_a_dead_broker_is_link_down_and_the_same_objects_go_on_when_it_is_back(r
     rig.region.up_length()
     rig.region.read_down(START, 0.0)
     rig.kill()
-    ends_with(LinkDown, lambda: (rig.region.send(EntryId(1, 9), b"lost"), rig.region.outcomes(0.2)))
+
+    def send_one() -> None:
+        rig.region.send(EntryId(1, 9), b"lost")
+        rig.region.outcomes(0.2)
+
+    ends_with(LinkDown, send_one)
     ends_with(LinkDown, rig.region.up_length)
     ends_with(LinkDown, lambda: rig.region.read_down(START, 0.2))
     with pytest.raises(Unreachable):
