@@ -26,6 +26,7 @@ from pipeline.adapters.redis_connection import Endpoint
 from pipeline.adapters.redis_region_link import RedisRegionLink
 from pipeline.ports import CenterLink, RegionLink
 from pipeline.testing.memory_link import MemoryLink
+from workers.embedded_users import region_acl
 
 REGION = "1806"
 OTHER = "1807"
@@ -126,7 +127,8 @@ class ValkeyRig:
         self.port = free_port()
         self.password = secrets.token_hex(8)
         (folder / "users.acl").write_text(
-            f"user default on nopass ~* &* +@all\n{region_acl(REGION, self.password)}\n"
+            "user default on nopass ~* &* +@all\n"
+            f"user region-{REGION} on >{self.password} {region_acl(REGION)}\n"
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -169,15 +171,6 @@ class ValkeyRig:
 
     def memory_returns(self) -> None:
         self.admin.config_set("maxmemory", 0)
-
-
-def region_acl(region: str, password: str) -> str:
-    """A region's user: its three streams, and on each no more than it needs."""
-    key = f"titian:{{{region}}}"
-    return (
-        f"user region-{region} on >{password} resetchannels -@all +xadd +xlen ~{key}:up ~{key}:ctl "
-        f"(+xread +xdel ~{key}:down)"
-    )
 
 
 def binary() -> str:
