@@ -43,8 +43,8 @@ class Amount(NamedTuple):
 
 class LaneCounts(NamedTuple):
     """One lane. `waiting` (of its bytes: those not yet claimed) + `in_stream` = `without_receipt`, the dead
-    not counted. `unverdicted`: no verdict (not even one that is not final) and no refusal; `unfinal`: no final
-    one. `by_status`: packets by the center's latest word (`None`: no word yet)."""
+    not counted. `unverdicted`: no verdict (not even one that is not final) and no refusal; `unfinal`: no
+    final one. `by_status`: packets by the center's latest word (`None`: no word yet)."""
 
     lane: Lane
     total: Amount
@@ -77,7 +77,8 @@ class Found(NamedTuple):
 
 class Event(NamedTuple):
     """Something that happened at `at_ms` to the packets `seqs`: `enqueued`, `sent` (detail: the entry),
-    `requeued`, the name of a status (detail: the fact's position), `fork`, `taken back`, `retried`, `loss`."""
+    `requeued`, the name of a status (detail: the fact's position), `fork`, `taken back`, `retried`,
+    `loss`."""
 
     id: int
     at_ms: int
@@ -147,8 +148,8 @@ class OutboxReader:
                 (lane,),
             ).get
             new = db.execute(
-                "SELECT at_ms FROM packet INDEXED BY packet_lane WHERE lane = ?1 AND status IS NULL AND seq > "
-                "(SELECT cursor FROM lane WHERE lane = ?1) ORDER BY seq LIMIT 1",
+                "SELECT at_ms FROM packet INDEXED BY packet_lane WHERE lane = ?1 AND status IS NULL "
+                "AND seq > (SELECT cursor FROM lane WHERE lane = ?1) ORDER BY seq LIMIT 1",
                 (lane,),
             ).get
         found = [int(at) for at in (again, new) if at is not None]

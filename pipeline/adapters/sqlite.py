@@ -185,8 +185,22 @@ class Database:
                 db.execute("ROLLBACK")
             raise
 
+    def _stop_using(self) -> None:
+        """After an I/O error: nothing is built upon a log whose sync failed. The kernel may have dropped what
+        it could not write while it still shows it, and a later sync of the same file would say "done" of it.
+        So the log is emptied into the file (what failed was rolled back and is not in it), here or, where
+        even that fails, when it is opened next; then what is there must hold together."""
+        connection = self._local.connection
+        if connection is not None:
+            with suppress(apsw.Error):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.close()
+        self._local.suspect = True
+
     def _verify(self, db: apsw.Connection) -> None:
-        """After an I/O error: what the disk now gives back must hold together before it is used again."""
+        busy = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+        if busy:
+            raise apsw.BusyError("the log cannot be emptied")
         said = db.execute("PRAGMA quick_check(1)").get
         if said != "ok":
             raise StoreDamaged(f"{self.path} did not survive an I/O error: {said}")
@@ -199,10 +213,7 @@ class Database:
             yield
         except apsw.Error as why:
             if isinstance(why, apsw.IOError):
-                # An fsync that failed is never tried again on the same connection: the kernel may have
-                # dropped what it could not write. Reopen, check, and only then go on.
-                self.close()
-                self._local.suspect = True
+                self._stop_using()
             raise self._ours(why) from why
 
     def _ours(self, why: apsw.Error) -> StoreError:
@@ -216,7 +227,10 @@ class Database:
         if isinstance(why, apsw.CorruptError | apsw.NotADBError):
             return StoreDamaged(f"{where} is damaged ({why}); stop this side and rebuild it")
         if isinstance(why, apsw.IOError):
-            return StoreError(f"the disk could not read or write {where} ({why}); nothing was stored of this")
+            return StoreError(
+                f"the disk could not read or write {where} ({why}). Look at the disk, then run it again: it is "
+                "not known whether this was stored"
+            )
         if isinstance(why, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
             return StoreError(f"{where} cannot be opened for writing ({why}); look at its owner and mode")
         return StoreError(f"{where}: {type(why).__name__}: {why}")
