@@ -1,0 +1,226 @@
+"""Step 4: how the ledger is opened and written: transactions, the write turn, migrations, foreign errors.
+
+SQLite: WAL, `synchronous=FULL`, `BEGIN IMMEDIATE` for every write. Its busy handler sleeps and asks again,
+which starves one of several writers, so writers stand in line at a lock file first (the *write turn*; it
+falls free with the process that held it). PostgreSQL needs neither.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pysqlite3
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, exc, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.pool import QueuePool
+from sqlalchemy.sql import ClauseElement
+
+from pipeline.adapters.ledger_tables import META, SETTING
+from pipeline.center.outcomes import BadItem
+from pipeline.errors import DiskFull, StoreDamaged, StoreError, Unreachable, UsageError
+
+#: The first SQLite without the WAL-reset bug.
+SQLITE_LEAST = (3, 51, 3)
+#: How long a writer waits for SQLite's own lock, milliseconds (the turn makes that rare).
+BUSY_MS = 30_000
+PAGE_BYTES = 8192
+CHECKPOINT_PAGES = 2_000
+
+
+class Statement:
+    """A statement compiled once, run for many rows by the driver itself: Core's own way of many rows costs
+    several times what the insert does. `names` is the order of the values in a row."""
+
+    def __init__(self, statement: ClauseElement, names: Sequence[str]) -> None:
+        self._statement, self._names = statement, tuple(names)
+        self._compiled: dict[str, tuple[str, list[int] | None]] = {}
+
+    def many(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Run it for every row; returns how many rows of the table it changed."""
+        if not rows:
+            return 0
+        text, order = self._text(connection.dialect)
+        given: Any
+        if order is None:
+            given = [dict(zip(self._names, row, strict=True)) for row in rows]
+        elif order == list(range(len(self._names))):
+            given = list(rows)
+        else:
+            given = [tuple(row[i] for i in order) for row in rows]
+        changed: int = connection.exec_driver_sql(text, given).rowcount
+        return changed
+
+    def _text(self, dialect: Dialect) -> tuple[str, list[int] | None]:
+        found = self._compiled.get(dialect.name)
+        if found is None:
+            compiled: Any = self._statement.compile(dialect=dialect, column_keys=list(self._names))
+            positions = compiled.positiontup if compiled.positional else None
+            order = None if positions is None else [self._names.index(name) for name in positions]
+            found = self._compiled[dialect.name] = (str(compiled), order)
+        return found
+
+
+def upsert(connection: Connection, table: Any) -> Any:
+    """`insert` with `on_conflict_do_...`, of the connection's own dialect."""
+    return (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def inserted_id(result: CursorResult[Any]) -> int:
+    """The number that the database gave to a row."""
+    key = result.inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+class Store:
+    """The ledger's engine. One a process, opened after any fork; its methods may be used by any thread."""
+
+    def __init__(self, engine: Engine, turn: Path | None) -> None:
+        self.engine, self._turn = engine, turn
+        self._writing = engine.execution_options(titian_write=True)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads: all of it sees one state (on SQLite)."""
+        with _translated(), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes, all or nothing, durable when it returns."""
+        with _translated(), self._in_turn(), self._writing.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        if self._turn is None:
+            yield
+            return
+        handle = os.open(self._turn, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def open_store(where: Path | str) -> Store:
+    """The store in an SQLite file, or at an SQLAlchemy URL; made or migrated where that is due.
+
+    Raises `UsageError` for a ledger of a newer Titian or an SQLite that is too old, `Unreachable` for a
+    database server that does not answer, `StoreError` otherwise.
+    """
+    if isinstance(where, Path):
+        store = Store(_sqlite_engine(where), where.with_name(where.name + ".turn"))
+    else:
+        store = Store(create_engine(where), None)
+    with store.write() as connection:
+        migrate(connection)
+    return store
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    if pysqlite3.sqlite_version_info < SQLITE_LEAST:
+        raise UsageError(
+            f"SQLite {pysqlite3.sqlite_version} can corrupt a WAL: pysqlite3 with SQLite 3.51.3 is needed"
+        )
+
+    def connect() -> Any:
+        connection = pysqlite3.connect(
+            str(path),
+            timeout=BUSY_MS / 1000,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        for pragma in (
+            f"page_size={PAGE_BYTES}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            f"wal_autocheckpoint={CHECKPOINT_PAGES}",
+            f"journal_size_limit={64 * 1024 * 1024}",
+            "cache_size=-8192",
+            "temp_store=MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+        return connection
+
+    engine = create_engine(
+        "sqlite+pysqlite://",
+        module=pysqlite3,
+        creator=connect,
+        poolclass=QueuePool,
+        pool_size=8,
+        max_overflow=24,
+    )
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("titian_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.InterfaceError) as why:
+        raise BadItem(f"the ledger refuses these values: {why.orig}") from why
+    except (OverflowError, UnicodeEncodeError, exc.StatementError) as why:
+        if isinstance(why, exc.DBAPIError):
+            raise _store_error(why) from why
+        raise BadItem(f"the ledger cannot store these values: {why}") from why
+    except pysqlite3.Error as why:
+        raise StoreError(f"the ledger cannot be opened: {why}") from why
+
+
+def _store_error(why: exc.DBAPIError) -> Exception:
+    text = str(why.orig)
+    if "full" in text or "No space" in text:
+        return DiskFull(f"the ledger's disk is full ({text}): free space; what came in waits in the stream")
+    if "malformed" in text or "not a database" in text:
+        return StoreDamaged(f"the ledger is damaged ({text}): restore the newest backup")
+    if why.connection_invalidated or "connection" in text:
+        return Unreachable(f"the ledger's database does not answer ({text})")
+    return StoreError(f"the ledger could not do that: {text}")
+
+
+# --- migrations ---------------------------------------------------------------------------------
+
+
+def _create(connection: Connection) -> None:
+    META.create_all(connection)
+    names = ("schema", "keys", "verdicts", "probe")
+    connection.execute(insert(SETTING), [{"name": name, "value": 0} for name in names])
+
+
+#: `MIGRATIONS[n]` brings a ledger of version n to n + 1.
+MIGRATIONS: list[Callable[[Connection], None]] = [_create]
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the ledger to this version, within the transaction; raises `UsageError` for a newer one."""
+    SETTING.create(connection, checkfirst=True)
+    found = connection.execute(select(SETTING.c.value).where(SETTING.c.name == "schema")).scalar()
+    version = 0 if found is None else int(found)
+    if version > len(MIGRATIONS):
+        raise UsageError(
+            f"the ledger has version {version}, this Titian reads {len(MIGRATIONS)}: update Titian"
+        )
+    for step in MIGRATIONS[version:]:
+        step(connection)
+    if version < len(MIGRATIONS):
+        done = update(SETTING).where(SETTING.c.name == "schema").values(value=len(MIGRATIONS))
+        connection.execute(done)

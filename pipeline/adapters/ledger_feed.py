@@ -1,0 +1,218 @@
+"""Step 6: a region's feed out of the ledger: facts and records by their numbers, and how the region stands.
+
+Everything that changed after a number is found by the number of its *last* change, so a packet or a record
+stands in the feed once, wherever a reader was before. The top is read first: what moves above it meanwhile is
+found above it later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, and_, select
+
+from pipeline.adapters import ledger_pieces as pieces
+from pipeline.adapters.ledger_packets import reasons_of
+from pipeline.adapters.ledger_regions import Keys, since_of
+from pipeline.adapters.ledger_tables import ASSEMBLING, BODY, EPOCH, PACKET, RECORD, REGION
+from schemas.errors import SchemaError
+from schemas.feed import FactGroup, RecordChange, digests_hash
+from schemas.keys import PublicKey
+from schemas.limits import RANGES_MAX
+from schemas.messages import Since, Want, unpack_message
+from schemas.packet import head_bytes
+from schemas.ranges import Ranges, from_numbers, from_wire
+from schemas.verdicts import Status
+
+#: Groups of one frame of facts, and about how many bytes they may take.
+GROUPS_A_FRAME = 1_000
+GROUP_BYTES_A_FRAME = 128 * 1024
+_GROUP_BYTES = 64
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the center stands with a region, in one read. `want` is its latest word (`None`: never heard).
+
+    `key` is the current one; `keys_good` is False where it does not verify. `partly`: byte ranges held of
+    the incomplete packets of the want's epoch. `superseded`: an instance that spoke although another followed
+    it. `refusal` a code where the region is not served."""
+
+    region: str
+    session: int
+    instance: str
+    grant: int
+    epoch: str
+    facts_no: int
+    records_no: int
+    window_bytes: int
+    hold_s: float
+    want: Want | None = None
+    key: PublicKey | None = None
+    since: tuple[Since, ...] = ()
+    partly: dict[int, Ranges] = field(default_factory=dict)
+    superseded: str = ""
+    refusal: str = ""
+    last_seen_ms: int | None = None
+
+
+def standing(connection: Connection, region: str, keys: Keys, window_bytes: int) -> Standing | None:
+    """How the center stands with that region; `None` where it is not admitted."""
+    row = connection.execute(select(REGION).where(REGION.c.code == region)).one_or_none()
+    if row is None:
+        return None
+    want = None if row.want is None else _want(row.want)
+    return Standing(
+        region,
+        row.session,
+        row.instance,
+        row.grant_no,
+        row.epoch,
+        row.facts_no,
+        row.records_no,
+        window_bytes if row.window_bytes is None else row.window_bytes,
+        row.hold_s,
+        want,
+        keys.current_of(region),
+        since_of(connection, region),
+        {} if want is None else partly(connection, region, want.epoch),
+        row.superseded,
+        "" if row.revoked_ms is None else "revoked",
+        row.last_seen_ms,
+    )
+
+
+def facts_after(
+    connection: Connection, region: str, position: int, packets_max: int
+) -> tuple[tuple[FactGroup, ...], int]:
+    """Facts numbered above `position`, grouped by what they say, and the number up to which that is all."""
+    top = connection.execute(select(REGION.c.facts_no).where(REGION.c.code == region)).scalar() or 0
+    if position >= top:
+        return (), position
+    rows = connection.execute(
+        select(
+            PACKET.c.fact_no,
+            PACKET.c.epoch_id,
+            PACKET.c.status,
+            PACKET.c.reasons,
+            PACKET.c.seq,
+            PACKET.c.digest,
+        )
+        .where(PACKET.c.region == region, PACKET.c.fact_no > position, PACKET.c.fact_no <= top)
+        .order_by(PACKET.c.fact_no)
+        .limit(packets_max)
+    ).all()
+    groups: dict[tuple[int, int, str], list[tuple[int, bytes]]] = {}
+    to, bytes_left = top if len(rows) < packets_max else rows[-1].fact_no, GROUP_BYTES_A_FRAME
+    last = position
+    for fact_no, epoch, status, reasons, seq, digest in rows:
+        group = groups.get((epoch, status, reasons))
+        if group is None:
+            bytes_left -= _GROUP_BYTES + len(reasons)
+            if groups and (len(groups) >= GROUPS_A_FRAME or bytes_left < 0):
+                to = last
+                break
+            group = groups[epoch, status, reasons] = []
+        group.append((seq, digest))
+        last = fact_no
+    names = _epoch_names(connection, {key[0] for key in groups})
+    return tuple(_group(names[key[0]], *key[1:], listed) for key, listed in groups.items()), to
+
+
+def records_after(
+    connection: Connection,
+    region: str,
+    position: int,
+    records_max: int,
+    bytes_max: int,
+    by_reference_epoch: str | None,
+) -> tuple[tuple[RecordChange, ...], int]:
+    """Records numbered above `position`, as they are now, and the number up to which that is all.
+
+    Those made from a packet of `by_reference_epoch` come without a head.
+    """
+    top = connection.execute(select(REGION.c.records_no).where(REGION.c.code == region)).scalar() or 0
+    if position >= top:
+        return (), position
+    rows = connection.execute(
+        select(RECORD.c.record_no, RECORD.c.version, RECORD.c.status, RECORD.c.epoch_id, RECORD.c.seq)
+        .where(RECORD.c.region == region, RECORD.c.record_no > position, RECORD.c.record_no <= top)
+        .order_by(RECORD.c.record_no)
+        .limit(records_max)
+    ).all()
+    to = top if len(rows) < records_max else rows[-1].record_no
+    names = _epoch_names(connection, {row.epoch_id for row in rows})
+    reference = next((id_ for id_, name in names.items() if name == by_reference_epoch), None)
+    referred = all(row.epoch_id == reference for row in rows)
+    heads = iter(()) if referred else _heads(connection, region, position, to, reference)
+    changes: list[RecordChange] = []
+    bytes_left, last = bytes_max, position
+    for number, version, status, epoch, seq in rows:
+        head = None if epoch == reference else next(heads)
+        bytes_left -= 24 if head is None else 24 + len(head)
+        if changes and bytes_left < 0:
+            return tuple(changes), last
+        changes.append(RecordChange(version, Status(status), names[epoch], seq, head))
+        last = number
+    return tuple(changes), to
+
+
+def partly(connection: Connection, region: str, epoch: str) -> dict[int, Ranges]:
+    """The byte ranges held of that epoch's incomplete packets, the oldest first."""
+    rows = connection.execute(
+        select(ASSEMBLING.c.seq, ASSEMBLING.c.ranges)
+        .join(EPOCH, EPOCH.c.id == ASSEMBLING.c.epoch_id)
+        .where(EPOCH.c.region == region, EPOCH.c.epoch == epoch)
+        .order_by(ASSEMBLING.c.seq)
+        .limit(RANGES_MAX)
+    ).all()
+    held = {row.seq: from_wire(json.loads(row.ranges)) for row in rows}
+    return {seq: ranges for seq, ranges in held.items() if ranges}
+
+
+def _want(packed: bytes) -> Want | None:
+    """The stored want; `None` if another version wrote it (it is repeated within seconds)."""
+    try:
+        return unpack_message(Want, packed)
+    except SchemaError:
+        return None
+
+
+def _group(epoch: str, status: int, reasons: str, listed: list[tuple[int, bytes]]) -> FactGroup:
+    listed.sort()
+    refused = status == Status.REFUSED
+    digests = b"" if refused else digests_hash(digest for _, digest in listed)
+    return FactGroup(
+        epoch, Status(status), reasons_of(reasons), from_numbers(seq for seq, _ in listed), digests
+    )
+
+
+def _epoch_names(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
+    wanted = sorted(ids)
+    if not wanted:
+        return {}
+    return dict(
+        connection.execute(select(EPOCH.c.id, EPOCH.c.epoch).where(EPOCH.c.id.in_(wanted))).tuples().all()
+    )
+
+
+def _heads(
+    connection: Connection, region: str, position: int, to: int, reference: int | None
+) -> Iterator[bytes]:
+    """The heads of the records' packets in order, but for those of the epoch `reference`."""
+    source = and_(BODY.c.epoch_id == RECORD.c.epoch_id, BODY.c.seq == RECORD.c.seq)
+    wanted = [RECORD.c.region == region, RECORD.c.record_no > position, RECORD.c.record_no <= to]
+    if reference is not None:
+        wanted.append(RECORD.c.epoch_id != reference)
+    rows: Any = connection.execute(
+        select(RECORD.c.epoch_id, RECORD.c.seq, BODY.c.stored)
+        .join_from(RECORD, BODY, source, isouter=True)
+        .where(*wanted)
+        .order_by(RECORD.c.record_no)
+    )
+    for epoch, seq, stored in rows:
+        begin = pieces.read_prefix(connection, epoch, seq) if stored is None else stored
+        yield begin[: head_bytes(begin)]

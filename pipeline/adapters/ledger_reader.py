@@ -1,0 +1,432 @@
+"""Steps 4 to 6, to look at: what the ledger holds, for `depth`, `trace`, `records`, console. Read-only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, and_, func, select
+
+from pipeline.adapters import ledger_pieces as pieces
+from pipeline.adapters.ledger_engine import Store
+from pipeline.adapters.ledger_packets import nik_key, reasons_of
+from pipeline.adapters.ledger_tables import (
+    ASSEMBLING,
+    BODY,
+    COUNTER,
+    EPOCH,
+    EVENT,
+    INCARNATION,
+    PACKET,
+    QUARANTINE,
+    RATE,
+    RECORD,
+    REGION,
+    REGION_KEY,
+    TALLY,
+)
+from schemas.identity import PacketId
+from schemas.lanes import Lane
+from schemas.packet import Packet, head_bytes, read_head
+from schemas.verdicts import Reason, Status
+
+#: Statuses of packets that still wait for their verdict (a person's decision is not waited for).
+UNVERDICTED = (Status.RECEIVED_AT_CENTRAL, Status.SEARCH_FAILURE_AT_CENTRAL)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Packets as they are now. `by_status` and `by_lane` leave zeros out; `incomplete` are large packets of
+    which only a part is here. `counters` are what happened since the beginning (bytes, duplicates, ...)."""
+
+    received: int
+    unverdicted: int
+    refused: int
+    incomplete: int
+    records: int
+    quarantined: int
+    by_status: dict[str, int]
+    by_lane: dict[str, int]
+    counters: dict[str, int]
+    oldest_unverdicted_ms: int | None
+
+
+@dataclass(frozen=True)
+class RegionRow:
+    """An admitted region. `keys`: how many verify."""
+
+    code: str
+    admitted_ms: int
+    revoked_ms: int | None
+    joined: bool
+    keys: int
+    session: int
+    epoch: str
+    highest_seq: int
+    facts_no: int
+    records_no: int
+    last_seen_ms: int | None
+
+
+@dataclass(frozen=True)
+class PacketRow:
+    """A packet as the ledger holds it."""
+
+    id: PacketId
+    lane: Lane
+    kind: str
+    size: int
+    digest: bytes
+    at_ms: int
+    received_ms: int
+    status: Status
+    reasons: tuple[Reason, ...]
+    fact_no: int
+    tries: int
+    due_ms: int | None
+    verdict_ms: int | None
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """Something that happened to the packets `seqs` (first, last) of an epoch, or to a region (`None`)."""
+
+    at_ms: int
+    region: str
+    seqs: tuple[int, int] | None
+    what: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class QuarantineRow:
+    """A frame that was kept aside."""
+
+    id: int
+    region: str
+    stream: str
+    code: str
+    sentence: str
+    at_ms: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class RecordRow:
+    """A record, and the packet that it was made from (its head, read)."""
+
+    region: str
+    nik: str
+    version: int
+    record_no: int
+    status: Status
+    source: PacketId
+    packet: Packet
+
+
+class LedgerReader:
+    """Looks, and changes nothing. Each method is one read."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    # --- counts ---------------------------------------------------------------------------------
+
+    def counts(self, region: str | None = None) -> Counts:
+        """How many packets there are, of one region or of all."""
+
+        def of(table: Any) -> Any:
+            return True if region is None else table.c.region == region
+
+        with self._store.read() as connection:
+            rows = connection.execute(select(TALLY).where(of(TALLY), TALLY.c.n != 0)).all()
+            counted = dict(
+                connection.execute(
+                    select(COUNTER.c.what, func.sum(COUNTER.c.n)).where(of(COUNTER)).group_by(COUNTER.c.what)
+                )
+                .tuples()
+                .all()
+            )
+            assembling = (
+                select(func.count()).select_from(ASSEMBLING).join(EPOCH, EPOCH.c.id == ASSEMBLING.c.epoch_id)
+            )
+            incomplete = connection.execute(assembling.where(of(EPOCH))).scalar_one()
+            records = connection.execute(
+                select(func.count()).select_from(RECORD).where(of(RECORD))
+            ).scalar_one()
+            kept = select(func.count()).select_from(QUARANTINE).where(of(QUARANTINE))
+            quarantined = connection.execute(kept).scalar_one()
+            waits = (PACKET.c.due_ms.is_not(None), of(PACKET))
+            oldest = connection.execute(select(func.min(PACKET.c.received_ms)).where(*waits)).scalar()
+        by_status: dict[str, int] = {}
+        by_lane: dict[str, int] = {}
+        for row in rows:
+            status = Status(row.status)
+            by_status[status.name] = by_status.get(status.name, 0) + row.n
+            if status.receipt:
+                label = Lane(row.lane).label
+                by_lane[label] = by_lane.get(label, 0) + row.n
+        return Counts(
+            sum(by_lane.values()),
+            sum(by_status.get(status.name, 0) for status in UNVERDICTED),
+            by_status.get(Status.REFUSED.name, 0),
+            incomplete,
+            records,
+            quarantined,
+            by_status,
+            by_lane,
+            {what: int(n) for what, n in counted.items()},
+            oldest,
+        )
+
+    def rates(self, since_minute: int, region: str | None = None) -> dict[int, dict[str, int]]:
+        """What happened by minute (`ms // 60000`), from `since_minute` on."""
+        of = True if region is None else RATE.c.region == region
+        found: dict[int, dict[str, int]] = {}
+        with self._store.read() as connection:
+            rows = connection.execute(
+                select(RATE.c.minute, RATE.c.what, func.sum(RATE.c.n))
+                .where(RATE.c.minute >= since_minute, of)  # type: ignore[arg-type]
+                .group_by(RATE.c.minute, RATE.c.what)
+            )
+            for minute, what, n in rows:
+                found.setdefault(minute, {})[what] = int(n)
+        return found
+
+    def regions(self) -> list[RegionRow]:
+        """Every region that was ever admitted."""
+        good = select(func.count()).where(
+            REGION_KEY.c.region == REGION.c.code, REGION_KEY.c.revoked_ms.is_(None)
+        )
+        with self._store.read() as connection:
+            rows = connection.execute(
+                select(REGION, good.scalar_subquery().label("keys")).order_by(REGION.c.code)
+            ).all()
+        return [
+            RegionRow(
+                row.code,
+                row.admitted_ms,
+                row.revoked_ms,
+                row.token_key is not None,
+                row.keys,
+                row.session,
+                row.epoch,
+                row.highest_seq,
+                row.facts_no,
+                row.records_no,
+                row.last_seen_ms,
+            )
+            for row in rows
+        ]
+
+    def incarnation(self) -> tuple[str, int] | None:
+        """The newest life of the ledger and when it began (ms); `None` before the first start."""
+        with self._store.read() as connection:
+            newest = select(INCARNATION.c.id, INCARNATION.c.at_ms).order_by(INCARNATION.c.ord.desc()).limit(1)
+            row = connection.execute(newest).one_or_none()
+        return None if row is None else (row.id, row.at_ms)
+
+    # --- packets --------------------------------------------------------------------------------
+
+    def packet(self, packet: PacketId) -> PacketRow | None:
+        """The packet of that identity."""
+        found = self._packets(
+            EPOCH.c.region == packet.region, EPOCH.c.epoch == packet.epoch, PACKET.c.seq == packet.seq
+        )
+        return found[0] if found else None
+
+    def packets_of(self, nik: str) -> list[PacketRow]:
+        """A citizen's packets, in the order in which they came."""
+        return self._packets(PACKET.c.nik_key == nik_key(nik))
+
+    def head(self, packet: PacketId) -> Packet | None:
+        """What a packet says, without its attachments; `None` if its bytes are not here."""
+        with self._store.read() as connection:
+            place = _place(connection, packet)
+            begin = None if place is None else _begin(connection, *place)
+        return None if begin is None else read_head(begin, check=False)
+
+    def events(self, packet: PacketId) -> list[EventRow]:
+        """A packet's history, oldest first."""
+        return self._events(
+            EVENT.c.region == packet.region,
+            EPOCH.c.epoch == packet.epoch,
+            EVENT.c.seq_first <= packet.seq,
+            EVENT.c.seq_last >= packet.seq,
+        )
+
+    def region_events(self, region: str, limit: int = 100) -> list[EventRow]:
+        """What last happened in a region, newest first."""
+        return self._events(EVENT.c.region == region, newest=limit)
+
+    def quarantine(self, region: str | None = None, limit: int = 1_000) -> list[QuarantineRow]:
+        """Frames kept aside, newest first."""
+        names = ("id", "region", "stream", "code", "sentence", "at_ms")
+        chosen = select(
+            *(QUARANTINE.c[name] for name in names), func.length(QUARANTINE.c.frame).label("bytes")
+        )
+        if region is not None:
+            chosen = chosen.where(QUARANTINE.c.region == region)
+        with self._store.read() as connection:
+            rows = connection.execute(chosen.order_by(QUARANTINE.c.id.desc()).limit(limit)).all()
+        return [
+            QuarantineRow(row.id, row.region, row.stream, row.code, row.sentence, row.at_ms, row.bytes)
+            for row in rows
+        ]
+
+    # --- records --------------------------------------------------------------------------------
+
+    def record_count(self, region: str | None = None) -> int:
+        """How many records there are."""
+        counted = select(func.count()).select_from(RECORD)
+        if region is not None:
+            counted = counted.where(RECORD.c.region == region)
+        with self._store.read() as connection:
+            return int(connection.execute(counted).scalar_one())
+
+    def records(
+        self, nik: str | None = None, region: str | None = None, limit: int = 1_000
+    ) -> list[RecordRow]:
+        """Records, by NIK (one a region), or all of them in order of region and NIK."""
+        chosen = select(RECORD, EPOCH.c.epoch, EPOCH.c.region.label("of_region")).join(
+            EPOCH, EPOCH.c.id == RECORD.c.epoch_id
+        )
+        if nik is not None:
+            chosen = chosen.where(RECORD.c.nik == nik)
+        if region is not None:
+            chosen = chosen.where(RECORD.c.region == region)
+        with self._store.read() as connection:
+            rows = connection.execute(chosen.order_by(RECORD.c.region, RECORD.c.nik).limit(limit)).all()
+            return [
+                RecordRow(
+                    row.region,
+                    row.nik,
+                    row.version,
+                    row.record_no,
+                    Status(row.status),
+                    PacketId(row.of_region, row.epoch, row.seq),
+                    read_head(_begin(connection, row.epoch_id, row.seq) or b"", check=False),
+                )
+                for row in rows
+            ]
+
+    def stored(self, packet: PacketId) -> Iterator[bytes]:
+        """A packet's stored bytes, piece by piece; nothing if they are not here."""
+        with self._store.read() as connection:
+            place = _place(connection, packet)
+            if place is not None:
+                yield from _stored(connection, *place)
+
+    def write_attachments(self, packet: PacketId, folder: Path) -> list[Path]:
+        """A packet's attachments as files of their names in `folder`, streamed; returns their paths."""
+        head = self.head(packet)
+        if head is None:
+            return []
+        source = self.stored(packet)
+        begin = b""
+        for data in source:
+            begin += data
+            if len(begin) >= 4 and len(begin) >= head_bytes(begin):
+                break
+        rest = _Reader(begin[head_bytes(begin) :], source)
+        paths = []
+        for one in head.attachments:
+            path = folder / one.name
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "wb") as out:
+                for data in rest.take(one.size):
+                    out.write(data)
+            paths.append(path)
+        return paths
+
+    # --- helpers --------------------------------------------------------------------------------
+
+    def _packets(self, *where: Any) -> list[PacketRow]:
+        chosen = select(PACKET, EPOCH.c.epoch).join(EPOCH, EPOCH.c.id == PACKET.c.epoch_id).where(*where)
+        with self._store.read() as connection:
+            rows = connection.execute(
+                chosen.order_by(PACKET.c.received_ms, PACKET.c.epoch_id, PACKET.c.seq)
+            ).all()
+        return [
+            PacketRow(
+                PacketId(row.region, row.epoch, row.seq),
+                Lane(row.lane),
+                row.kind,
+                row.size,
+                row.digest,
+                row.at_ms,
+                row.received_ms,
+                Status(row.status),
+                reasons_of(row.reasons),
+                row.fact_no,
+                row.tries,
+                row.due_ms,
+                row.verdict_ms,
+            )
+            for row in rows
+        ]
+
+    def _events(self, *where: Any, newest: int | None = None) -> list[EventRow]:
+        joined = select(EVENT).join(EPOCH, EPOCH.c.id == EVENT.c.epoch_id, isouter=True).where(and_(*where))
+        ordered = (
+            joined.order_by(EVENT.c.id)
+            if newest is None
+            else joined.order_by(EVENT.c.id.desc()).limit(newest)
+        )
+        with self._store.read() as connection:
+            rows: Sequence[Any] = connection.execute(ordered).all()
+        return [
+            EventRow(
+                row.at_ms,
+                row.region,
+                None if row.epoch_id is None else (row.seq_first, row.seq_last),
+                row.what,
+                row.detail,
+            )
+            for row in rows
+        ]
+
+
+class _Reader:
+    """Takes so many bytes at a time out of pieces of any size."""
+
+    def __init__(self, begin: bytes, source: Iterator[bytes]) -> None:
+        self._held, self._source = begin, source
+
+    def take(self, size: int) -> Iterator[bytes]:
+        """The next `size` bytes, in pieces."""
+        while size:
+            if not self._held:
+                self._held = next(self._source)
+            part, self._held = self._held[:size], self._held[size:]
+            size -= len(part)
+            yield part
+
+
+def _place(connection: Connection, packet: PacketId) -> tuple[int, int] | None:
+    found = connection.execute(
+        select(EPOCH.c.id).where(EPOCH.c.region == packet.region, EPOCH.c.epoch == packet.epoch)
+    ).scalar()
+    return None if found is None else (found, packet.seq)
+
+
+def _stored(connection: Connection, epoch_id: int, seq: int) -> Iterator[bytes]:
+    small = select(BODY.c.stored).where(BODY.c.epoch_id == epoch_id, BODY.c.seq == seq)
+    found = connection.execute(small).scalar()
+    if found is not None:
+        yield bytes(found)
+    else:
+        yield from pieces.read(connection, epoch_id, seq)
+
+
+def _begin(connection: Connection, epoch_id: int, seq: int) -> bytes | None:
+    """At least length and head of a packet."""
+    begin = b""
+    for data in _stored(connection, epoch_id, seq):
+        begin += data
+        if len(begin) >= 4 and len(begin) >= head_bytes(begin):
+            return begin
+    return None

@@ -1,0 +1,195 @@
+"""Step 4: the ledger, the center's durable store: one class over the files `ledger_*.py`, each method one
+transaction. The layout stands at the top of `ledger_tables.py`.
+
+Any thread may call any method; a process opens its own ledger, after any fork.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import select, update
+
+from pipeline.adapters import ledger_feed, ledger_regions, ledger_verdicts
+from pipeline.adapters.ledger_books import Books, forget_old_rates
+from pipeline.adapters.ledger_engine import open_store
+from pipeline.adapters.ledger_feed import Standing
+from pipeline.adapters.ledger_packets import Batch
+from pipeline.adapters.ledger_reader import LedgerReader
+from pipeline.adapters.ledger_tables import REGION, SETTING
+from pipeline.center.outcomes import Item, Joining, TookIn
+from pipeline.center.reading import WantIs
+from pipeline.center.validation import Decisions, Work
+from pipeline.errors import NotFound
+from schemas.feed import FactGroup, RecordChange
+from schemas.keys import PublicKey
+from schemas.messages import Join, Since
+from schemas.ranges import Ranges
+
+LEDGER_NAME = "ledger.db"
+#: The receipt window, unless a region's row or the settings name another.
+WINDOW_BYTES = 8 * 1024 * 1024
+
+
+class Ledger:
+    """The ledger of a center.
+
+    `where` is the SQLite file (`DATA/ledger.db`) or an SQLAlchemy URL (PostgreSQL by psycopg); it is made
+    where it is not there. `window_bytes` is the receipt window of regions that have none of their own.
+    Any method raises `StoreError` (or `DiskFull`, `StoreDamaged`, `Unreachable`), and then did nothing.
+    """
+
+    def __init__(self, where: Path | str, window_bytes: int = WINDOW_BYTES) -> None:
+        self._store = open_store(where)
+        self._window_bytes = window_bytes
+        self._keys = ledger_regions.Keys(self._store)
+        self.reader = LedgerReader(self._store)
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._store.close()
+
+    # --- regions --------------------------------------------------------------------------------
+
+    def admit(self, region: str, token: bytes, now_ms: int) -> bool:
+        """Let a region in under `token` (of which only the hash is kept). False: it was in before; then its
+        old key stays good until a new one binds the new token."""
+        with self._store.write() as connection:
+            return ledger_regions.admit(connection, region, token, now_ms)
+
+    def revoke(self, region: str, now_ms: int) -> bool:
+        """Shut a region out until it is admitted again; False if it is not there."""
+        with self._store.write() as connection:
+            return ledger_regions.revoke(connection, region, now_ms)
+
+    def bind(self, region: str, key: PublicKey, join: Join, now_ms: int) -> Joining:
+        """What a machine that shows `key` under the join's token gets to be."""
+        with self._store.write() as connection:
+            bound = ledger_regions.bind(connection, region, key, join, now_ms)
+        self._keys.refresh()
+        return bound
+
+    def regions(self) -> tuple[str, ...]:
+        """Codes of the regions that are let in, rising."""
+        with self._store.read() as connection:
+            codes = select(REGION.c.code).where(REGION.c.revoked_ms.is_(None)).order_by(REGION.c.code)
+            return tuple(connection.execute(codes).scalars())
+
+    def refresh_keys(self) -> None:
+        """Look whether a key changed; `signer_of` answers from memory."""
+        self._keys.refresh()
+
+    def signer_of(self, key_id: bytes) -> PublicKey | None:
+        """The region's key of that id, unless it is revoked (retired ones still verify)."""
+        return self._keys.signer_of(key_id)
+
+    def set_window(self, region: str, window_bytes: int | None, hold_s: float = 0.0) -> None:
+        """The region's own receipt window (`None`: the center's), and how long it is asked to hold."""
+        with self._store.write() as connection:
+            held = update(REGION).where(REGION.c.code == region)
+            connection.execute(held.values(window_bytes=window_bytes, hold_s=hold_s))
+
+    # --- incarnations ---------------------------------------------------------------------------
+
+    def open_incarnation(self, now_ms: int) -> str:
+        """Begin a life of the ledger (at each start of the center, before anything else); returns its id."""
+        with self._store.write() as connection:
+            forget_old_rates(connection, now_ms)
+            return ledger_regions.open_incarnation(connection, now_ms)
+
+    def since_of(self, region: str) -> tuple[Since, ...]:
+        """The ledger's lives with the last numbers given out to that region before each, oldest first."""
+        with self._store.read() as connection:
+            return ledger_regions.since_of(connection, region)
+
+    # --- intake ---------------------------------------------------------------------------------
+
+    def probe(self) -> None:
+        """Write something small and durable: raises what the next batch would fail with."""
+        with self._store.write() as connection:
+            probed = update(SETTING).where(SETTING.c.name == "probe").values(value=secrets.randbits(31))
+            connection.execute(probed)
+
+    def take_in(self, region: str, items: Sequence[Item], last_session: int, now_ms: int) -> TookIn:
+        """A batch of frames of one region, in one transaction: all of it or nothing.
+
+        `last_session` is the highest session that the broker has seen of it. Items that are joins are passed
+        over (`bind`). Raises `BadItem` if one of the items cannot be stored.
+        """
+        wants = [item.outcome for item in items if isinstance(item.outcome, WantIs)]
+        current = self._keys.current_of(region)
+        books = Books(region, now_ms)
+        with self._store.write() as connection:
+            row = connection.execute(
+                select(REGION).where(REGION.c.code == region).with_for_update()
+            ).one_or_none()
+            if row is None:
+                raise NotFound(f"region {region} is not admitted: `titian admit {region}`")
+            current_id = None if current is None else current.id
+            taken, values = ledger_regions.take_wants(
+                connection, row, wants, current_id, last_session, now_ms
+            )
+            batch = Batch(connection, books)
+            batch.take(items)
+            facts_no = batch.finish(row.facts_no)
+            frame_bytes = sum(len(item.frame) for item in items)
+            books.count("bytes", frame_bytes)
+            values |= {"facts_no": facts_no, "last_seen_ms": now_ms}
+            connection.execute(update(REGION).where(REGION.c.code == region).values(values))
+            books.write(connection)
+        return TookIn(**batch.taken, bytes=frame_bytes, wants=tuple(taken))
+
+    # --- validation -----------------------------------------------------------------------------
+
+    def unverdicted(self, limit: int, now_ms: int) -> Work:
+        """Packets that are due for a verdict, oldest first, with what is known of their citizens."""
+        with self._store.read() as connection:
+            return ledger_verdicts.unverdicted(connection, limit, now_ms)
+
+    def give_verdicts(self, work: Work, decisions: Decisions, now_ms: int) -> bool:
+        """Write decisions; False, and nothing done, if what `work` says is no longer so."""
+        try:
+            with self._store.write() as connection:
+                ledger_verdicts.give_verdicts(connection, work, decisions, now_ms)
+        except ledger_verdicts.Moved:
+            return False
+        return True
+
+    def next_due_ms(self) -> int | None:
+        """When the next packet is due for validation (`None`: none waits)."""
+        with self._store.read() as connection:
+            return ledger_verdicts.next_due_ms(connection)
+
+    # --- the feed -------------------------------------------------------------------------------
+
+    def standing(self, region: str) -> Standing | None:
+        """How the center stands with that region; `None` where it is not admitted."""
+        self._keys.refresh()
+        with self._store.read() as connection:
+            return ledger_feed.standing(connection, region, self._keys, self._window_bytes)
+
+    def renew_session(self, region: str, session: int) -> int:
+        """Grant the same instance the session after `session` (if that is still the one); returns it."""
+        with self._store.write() as connection:
+            return ledger_regions.renew_session(connection, region, session)
+
+    def facts_after(self, region: str, position: int, packets_max: int) -> tuple[tuple[FactGroup, ...], int]:
+        """Facts numbered above `position`, grouped, and the number up to which that is all."""
+        with self._store.read() as connection:
+            return ledger_feed.facts_after(connection, region, position, packets_max)
+
+    def records_after(
+        self, region: str, position: int, records_max: int, bytes_max: int, by_reference_epoch: str | None
+    ) -> tuple[tuple[RecordChange, ...], int]:
+        """The same for records; those whose packet belongs to `by_reference_epoch` come without a head."""
+        with self._store.read() as connection:
+            return ledger_feed.records_after(
+                connection, region, position, records_max, bytes_max, by_reference_epoch
+            )
+
+    def partly(self, region: str, epoch: str) -> dict[int, Ranges]:
+        """The byte ranges held of that epoch's incomplete packets."""
+        with self._store.read() as connection:
+            return ledger_feed.partly(connection, region, epoch)

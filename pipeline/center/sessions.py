@@ -1,0 +1,84 @@
+"""Who speaks, pure: what a `want` means for the conversation with its region (rule 16).
+
+The center grants an instance a rising session and refuses instances that another one followed. A want is
+numbered within its instance, so an older one that comes late changes nothing. No clock takes part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+#: How many instances that were followed by another are remembered, newest last.
+PAST_MAX = 16
+#: A session above this is not believed: nobody restarts that often.
+SESSION_MAX = 2**40
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """How a region stands: the session granted to (`instance`, `grant`), and `n` of its latest want.
+
+    `past`: instances that were superseded. `superseded`: the one that spoke last although it was.
+    """
+
+    session: int = 0
+    instance: str = ""
+    grant: int = 0
+    n: int = 0
+    past: tuple[str, ...] = ()
+    superseded: str = ""
+
+
+class Taken(Enum):
+    """What became of a want."""
+
+    GRANTED = "a session begins with it"
+    LATEST = "it is the newest word of the session"
+    OLD = "a newer one is known already"
+    SUPERSEDED = "its instance was followed by another"
+    RETIRED = "its key was followed by another"
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The part of a `want` that decides."""
+
+    instance: str
+    grant: int
+    n: int
+    session: int = 0
+    take_over: bool = False
+
+
+def hear(now: Conversation, said: Spoken, last_session: int) -> tuple[Taken, Conversation]:
+    """The conversation after a want. `last_session` is the highest session that the broker has seen: a ledger
+    restored from a backup must not grant one that was in use already (nor one below what the region has)."""
+    if said.instance == now.instance:
+        if said.grant < now.grant or said.n <= now.n:
+            return Taken.OLD, now
+        if said.grant == now.grant and said.session <= now.session:
+            return Taken.LATEST, _replace(now, n=said.n)
+        return Taken.GRANTED, _granted(now, said, last_session, now.past)
+    followed = said.instance in now.past or 0 < said.session < now.session
+    if followed and not said.take_over:
+        return Taken.SUPERSEDED, _replace(now, superseded=said.instance)
+    past = [one for one in now.past if one != said.instance]
+    if now.instance:
+        past = [*(one for one in past if one != now.instance), now.instance]
+    return Taken.GRANTED, _granted(now, said, last_session, tuple(past[-PAST_MAX:]))
+
+
+def renewed(now: Conversation, session: int) -> Conversation:
+    """The same instance goes on in the next session, if `session` is still the one."""
+    return _replace(now, session=now.session + 1) if session == now.session else now
+
+
+def _granted(now: Conversation, said: Spoken, last_session: int, past: tuple[str, ...]) -> Conversation:
+    known = [one for one in (last_session, said.session) if one <= SESSION_MAX]
+    session = max(now.session, *known) + 1
+    return Conversation(session, said.instance, said.grant, said.n, past, "")
+
+
+def _replace(now: Conversation, **changes: object) -> Conversation:
+    return Conversation(**{**now.__dict__, **changes})
