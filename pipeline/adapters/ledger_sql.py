@@ -33,7 +33,7 @@ LEDGER_NAME = "ledger.db"
 WINDOW_BYTES = 8 * 1024 * 1024
 
 
-class Ledger:
+class SqlLedger:
     """The ledger of a center.
 
     `where` is the SQLite file (`DATA/ledger.db`) or an SQLAlchemy URL (PostgreSQL by psycopg); it is made
