@@ -9,15 +9,15 @@ In its folder (mode 0700):
     valkey.log      what it says; the former one is valkey.log.1
     valkey.pid, appendonlydir/                      Valkey's own
 
-The socket lies in a 0700 folder under $XDG_RUNTIME_DIR or the temporary folder, named by a hash of the folder:
-its path must be under 108 bytes. What the server holds may vanish at any time, so an append-only file that it
-cannot read any more is set aside, and it starts empty.
+The socket lies in a 0700 folder under $XDG_RUNTIME_DIR or the temporary folder, named by a hash of the
+folder: its path must be under 108 bytes. What the server holds may vanish at any time, so an append-only file
+that it cannot read any more is set aside (`appendonlydir.damaged`), and it starts empty.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -35,7 +35,9 @@ from pipeline.errors import NotFound, TitianError, Unreachable, UsageError
 from workers.deathsig import wrapped
 from workers.embedded_files import (
     config_text,
+    dialled,
     find_binary,
+    last_lines,
     leftover_pid,
     patiently,
     socket_folder,
@@ -52,6 +54,7 @@ from workers.embedded_users import (
     write_lines,
     write_users,
 )
+from workers.supervisor_child import ChildSpec, spawn
 
 __all__ = ["AclUser", "ValkeyServer", "region_acl", "region_user", "region_user_name"]
 
@@ -104,7 +107,7 @@ class ValkeyServer:
     def prepare(self) -> list[str]:
         """Write its files and return the command line that starts it, bound to the life of this process.
 
-        For a supervisor, which calls `clear_the_way` before each start and `alive` until it answers.
+        See `child` for a supervisor.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = self.folder / "admin.password"
@@ -120,6 +123,10 @@ class ValkeyServer:
         write_private(self.config, config_text(self._settings()))
         return wrapped([str(find_binary()), str(self.config)])
 
+    def child(self, name: str) -> ChildSpec:
+        """Prepare it for a supervisor."""
+        return ChildSpec(name, self.prepare(), self.log, ready=self.alive, before=self.clear_the_way)
+
     def clear_the_way(self) -> list[str]:
         """Make room for a start: stop a server left over on this folder, remove its socket, set aside an
         append-only file that it could not read. Returns what was done, in words."""
@@ -134,7 +141,8 @@ class ValkeyServer:
                 self.socket_path.unlink()
         data = self.folder / "appendonlydir"
         if data.exists() and any(sign in self.last_words(40) for sign in _DAMAGED):
-            aside = self.folder / f"appendonlydir.damaged-{secrets.token_hex(4)}"
+            aside = self.folder / "appendonlydir.damaged"
+            shutil.rmtree(aside, ignore_errors=True)
             data.rename(aside)
             done.append(f"set a damaged append-only file aside as {aside.name}; the server starts empty")
         if self.log.exists() and (done or self.log.stat().st_size > LOG_BYTES_MAX):
@@ -181,10 +189,7 @@ class ValkeyServer:
 
     def last_words(self, lines: int = 8) -> str:
         """The end of its log."""
-        with suppress(OSError), self.log.open("rb") as log:
-            log.seek(max(0, self.log.stat().st_size - 16 * 1024))
-            return "\n".join(log.read().decode(errors="replace").splitlines()[-lines:])
-        return "(it said nothing)"
+        return last_lines(self.log, lines)
 
     # --- addresses ------------------------------------------------------------------------------
 
@@ -221,9 +226,9 @@ class ValkeyServer:
     # --- users ----------------------------------------------------------------------------------
 
     def set_user(self, user: AclUser) -> None:
-        """Add or replace a user, now if the server runs, and for its next starts. Its connections are closed.
+        """Add or replace a user, now if the server runs, and for its restarts. Its connections are closed.
 
-        Safe beside other processes. Raises `UsageError` if Valkey refuses the rules; nothing has changed then.
+        Safe beside other processes. Raises `UsageError` if Valkey refuses the rules: then nothing changed.
         """
         self._change_users(user.name, lambda lines: {**lines, user.name: user.line})
 
@@ -273,16 +278,7 @@ class ValkeyServer:
         return settings
 
     def _start_once(self, argv: list[str], deadline_s: float) -> None:
-        with self.log.open("ab") as log:
-            os.chmod(self.log, 0o600)
-            self._process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self.folder,
-                start_new_session=True,
-            )
+        self._process = spawn(argv, self.log)
         end_s = time.monotonic() + deadline_s
         while not self.alive() and time.monotonic() < end_s:
             with suppress(subprocess.TimeoutExpired):
@@ -296,7 +292,4 @@ class ValkeyServer:
             raise NotFound(f"{self.folder} has no Valkey yet: `titian up` makes it") from None
 
     def _tcp_url(self) -> str:
-        anywhere = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
-        host = anywhere.get(self.host, self.host)
-        shown = f"[{host}]" if ":" in host else host
-        return f"redis://{ADMIN}:{self._password()}@{shown}:{self.port}/0"
+        return f"redis://{ADMIN}:{self._password()}@{dialled(self.host)}:{self.port}/0"

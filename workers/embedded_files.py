@@ -1,5 +1,5 @@
-"""Steps 3 to 7: what the embedded Valkey needs of the machine: its binary, its configuration, a folder for its
-socket, and the end of one that was left over."""
+"""Steps 3 to 7: what the embedded Valkey needs of the machine: its binary, its configuration, a folder for
+its socket, and the end of one that was left over."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ def find_binary() -> Path:
         for found in sorted(Path(place).glob("_binaries/*/valkey-server")):
             if os.access(found, os.X_OK):
                 return found
-    raise UsageError(
-        "there is no embedded Valkey for this machine: install Valkey or Redis and set broker.url (and link.url)"
-    )
+    raise UsageError("there is no embedded Valkey for this machine: install Valkey or Redis and set its URLs")
 
 
 def config_text(settings: Mapping[str, str]) -> str:
@@ -80,6 +78,21 @@ def make_private(place: Path) -> None:
     found = place.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise UsageError(f"{place} is not ours alone: remove it, or set XDG_RUNTIME_DIR to a folder of yours")
+
+
+def dialled(host: str) -> str:
+    """How one of this machine's own processes dials a server that listens on `host`, as a URL has it."""
+    anywhere = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
+    dial = anywhere.get(host, host)
+    return f"[{dial}]" if ":" in dial else dial
+
+
+def last_lines(log: Path, lines: int = 8) -> str:
+    """The end of a log file, for a message."""
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 16 * 1024))
+        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+    return "(it said nothing)"
 
 
 def leftover_pid(pid_file: Path, config: Path) -> int | None:
