@@ -228,8 +228,8 @@ class Database:
             return StoreDamaged(f"{where} is damaged ({why}); stop this side and rebuild it")
         if isinstance(why, apsw.IOError):
             return StoreError(
-                f"the disk could not read or write {where} ({why}). Look at the disk, then run it again: it is "
-                "not known whether this was stored"
+                f"the disk could not read or write {where} ({why}). Look at the disk, then run it again: it "
+                "is not known whether this was stored"
             )
         if isinstance(why, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
             return StoreError(f"{where} cannot be opened for writing ({why}); look at its owner and mode")
