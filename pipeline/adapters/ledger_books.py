@@ -76,7 +76,7 @@ class Books:
 def quarantine(
     connection: Connection, books: Books, stream: str, code: str, sentence: str, frame: bytes
 ) -> None:
-    """Keep a frame aside with its reason; what passes the region's bounds goes, the oldest first."""
+    """Keep a frame aside with its reason (`trim_quarantine` afterwards)."""
     connection.execute(
         QUARANTINE.insert().values(
             region=books.region,
@@ -87,7 +87,10 @@ def quarantine(
             frame=frame,
         )
     )
-    books.count("quarantined")
+
+
+def trim_quarantine(connection: Connection, books: Books) -> None:
+    """What passes the region's bounds goes, the oldest first, and is counted."""
     held = connection.execute(
         select(QUARANTINE.c.id, func.length(QUARANTINE.c.frame))
         .where(QUARANTINE.c.region == books.region)
@@ -97,10 +100,8 @@ def quarantine(
     for place, (_, frame_bytes) in enumerate(held):
         kept_bytes += frame_bytes
         if place and (place >= QUARANTINE_FRAMES_MAX or kept_bytes > QUARANTINE_BYTES_MAX):
-            gone = delete(QUARANTINE).where(
-                QUARANTINE.c.region == books.region, QUARANTINE.c.id <= held[place].id
-            )
-            connection.execute(gone)
+            old = (QUARANTINE.c.region == books.region, QUARANTINE.c.id <= held[place].id)
+            connection.execute(delete(QUARANTINE).where(*old))
             books.count("quarantine_dropped", len(held) - place)
             return
 

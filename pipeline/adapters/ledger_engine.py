@@ -23,7 +23,7 @@ from sqlalchemy.sql import ClauseElement
 
 from pipeline.adapters.ledger_tables import META, SETTING
 from pipeline.center.outcomes import BadItem
-from pipeline.errors import DiskFull, StoreDamaged, StoreError, Unreachable, UsageError
+from pipeline.errors import DiskFull, NotFound, StoreDamaged, StoreError, Unreachable, UsageError
 
 #: The first SQLite without the WAL-reset bug.
 SQLITE_LEAST = (3, 51, 3)
@@ -31,6 +31,15 @@ SQLITE_LEAST = (3, 51, 3)
 BUSY_MS = 30_000
 PAGE_BYTES = 8192
 CHECKPOINT_PAGES = 2_000
+_PRAGMAS = (
+    f"page_size={PAGE_BYTES}",
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    f"wal_autocheckpoint={CHECKPOINT_PAGES}",
+    f"journal_size_limit={64 * 1024 * 1024}",
+    "cache_size=-8192",
+    "temp_store=MEMORY",
+)
 
 
 class Statement:
@@ -40,6 +49,10 @@ class Statement:
     def __init__(self, statement: ClauseElement, names: Sequence[str]) -> None:
         self._statement, self._names = statement, tuple(names)
         self._compiled: dict[str, tuple[str, list[int] | None]] = {}
+
+    def sql(self, dialect: Dialect) -> str:
+        """The statement as that database is told it."""
+        return self._text(dialect)[0]
 
     def many(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> int:
         """Run it for every row; returns how many rows of the table it changed."""
@@ -82,13 +95,15 @@ class Store:
     """The ledger's engine. One a process, opened after any fork; its methods may be used by any thread."""
 
     def __init__(self, engine: Engine, turn: Path | None) -> None:
-        self.engine, self._turn = engine, turn
+        self._engine, self._turn = engine, turn
         self._writing = engine.execution_options(titian_write=True)
+        one_state = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+        self._reading = engine.execution_options(**one_state)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads: all of it sees one state (on SQLite)."""
-        with _translated(), self.engine.begin() as connection:
+        """A transaction that only reads: all of it sees one state."""
+        with _translated(), self._reading.begin() as connection:
             yield connection
 
     @contextmanager
@@ -99,7 +114,7 @@ class Store:
 
     def close(self) -> None:
         """Let go of every connection."""
-        self.engine.dispose()
+        self._engine.dispose()
 
     @contextmanager
     def _in_turn(self) -> Iterator[None]:
@@ -114,18 +129,22 @@ class Store:
             os.close(handle)
 
 
-def open_store(where: Path | str) -> Store:
+def open_store(where: Path | str, *, look_only: bool = False) -> Store:
     """The store in an SQLite file, or at an SQLAlchemy URL; made or migrated where that is due.
 
+    With `look_only` nothing is made and nothing is written: raises `NotFound` where there is no ledger.
     Raises `UsageError` for a ledger of a newer Titian or an SQLite that is too old, `Unreachable` for a
     database server that does not answer, `StoreError` otherwise.
     """
     if isinstance(where, Path):
+        if look_only and not where.exists():
+            raise NotFound(f"there is no ledger at {where}: `titian up` at the center makes it")
         store = Store(_sqlite_engine(where), where.with_name(where.name + ".turn"))
     else:
         store = Store(create_engine(where), None)
-    with store.write() as connection:
-        migrate(connection)
+    if not look_only:
+        with store.write() as connection:
+            migrate(connection)
     return store
 
 
@@ -143,15 +162,7 @@ def _sqlite_engine(path: Path) -> Engine:
             check_same_thread=False,
             cached_statements=256,
         )
-        for pragma in (
-            f"page_size={PAGE_BYTES}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            f"wal_autocheckpoint={CHECKPOINT_PAGES}",
-            f"journal_size_limit={64 * 1024 * 1024}",
-            "cache_size=-8192",
-            "temp_store=MEMORY",
-        ):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}").close()
         return connection
 

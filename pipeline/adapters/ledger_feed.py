@@ -37,9 +37,10 @@ _GROUP_BYTES = 64
 class Standing:
     """How the center stands with a region, in one read. `want` is its latest word (`None`: never heard).
 
-    `key` is the current one; `keys_good` is False where it does not verify. `partly`: byte ranges held of
-    the incomplete packets of the want's epoch. `superseded`: an instance that spoke although another followed
-    it. `refusal` a code where the region is not served."""
+    `key` is the one to seal to. `partly`: byte ranges held of the incomplete packets of the want's epoch.
+    `superseded`: an instance that spoke although another followed it. `refusal` a code where the region is
+    not served.
+    """
 
     region: str
     session: int

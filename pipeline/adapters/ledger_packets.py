@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from pipeline.adapters import ledger_pieces as pieces
-from pipeline.adapters.ledger_books import Books, quarantine
+from pipeline.adapters.ledger_books import Books, quarantine, trim_quarantine
 from pipeline.adapters.ledger_engine import Statement, inserted_id
 from pipeline.adapters.ledger_tables import BODY, EPOCH, PACKET
 from pipeline.center.outcomes import Item
@@ -136,6 +136,8 @@ class Batch:
         _INSERT.many(self.connection, inserts)
         _BODY.many(self.connection, self._bodies)
         _RENUMBER.many(self.connection, renumbered)
+        if self.taken.get("quarantined"):
+            trim_quarantine(self.connection, self.books)
         for what, n in self.taken.items():
             self.books.count(what, n)
         return facts_no
@@ -190,9 +192,13 @@ class Batch:
             self._refuse((epoch, seq), int(refused.lane), refused.reason)
 
     def _finish_assembly(self, key: Key, held: pieces.Assembly) -> None:
+        slot = self._slots.get(key)
+        if slot is not None and slot.status != _REFUSED:  # it came whole in the same batch
+            pieces.drop(self.connection, *key)
+            return
         match pieces.finish(self.connection, held):
             case pieces.Complete(packet):
-                self._receive(key, self._slots.get(key), held.lane, held.digest, held.size, packet, pieces_=1)
+                self._receive(key, slot, held.lane, held.digest, held.size, packet, pieces_=1)
                 self._count("received")
                 self._count("completed")
                 self.books.event("received", *key, key[1], f"complete, {held.size} bytes")

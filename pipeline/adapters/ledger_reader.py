@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
 
-from pipeline.adapters import ledger_pieces as pieces
-from pipeline.adapters.ledger_engine import Store
+from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_packets import nik_key, reasons_of
+from pipeline.adapters.ledger_shelf import LedgerShelf
 from pipeline.adapters.ledger_tables import (
     ASSEMBLING,
-    BODY,
     COUNTER,
     EPOCH,
     EVENT,
@@ -30,7 +28,6 @@ from pipeline.adapters.ledger_tables import (
 )
 from schemas.identity import PacketId
 from schemas.lanes import Lane
-from schemas.packet import Packet, head_bytes, read_head
 from schemas.verdicts import Reason, Status
 
 #: Statuses of packets that still wait for their verdict (a person's decision is not waited for).
@@ -114,24 +111,13 @@ class QuarantineRow:
     bytes: int
 
 
-@dataclass(frozen=True)
-class RecordRow:
-    """A record, and the packet that it was made from (its head, read)."""
-
-    region: str
-    nik: str
-    version: int
-    record_no: int
-    status: Status
-    source: PacketId
-    packet: Packet
-
-
-class LedgerReader:
+class LedgerReader(LedgerShelf):
     """Looks, and changes nothing. Each method is one read."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    @classmethod
+    def open(cls, where: Path | str) -> LedgerReader:
+        """Of the SQLite file or URL of a ledger that is there; raises `NotFound` otherwise."""
+        return cls(open_store(where, look_only=True))
 
     # --- counts ---------------------------------------------------------------------------------
 
@@ -141,46 +127,28 @@ class LedgerReader:
         def of(table: Any) -> Any:
             return True if region is None else table.c.region == region
 
+        def number(connection: Connection, of_what: Any) -> int:
+            return int(connection.execute(of_what).scalar_one())
+
+        happened = select(COUNTER.c.what, func.sum(COUNTER.c.n)).where(of(COUNTER)).group_by(COUNTER.c.what)
+        rows = select(func.count())
+        parts = rows.select_from(ASSEMBLING).join(EPOCH, EPOCH.c.id == ASSEMBLING.c.epoch_id)
+        oldest = select(func.min(PACKET.c.received_ms)).where(PACKET.c.due_ms.is_not(None), of(PACKET))
         with self._store.read() as connection:
-            rows = connection.execute(select(TALLY).where(of(TALLY), TALLY.c.n != 0)).all()
-            counted = dict(
-                connection.execute(
-                    select(COUNTER.c.what, func.sum(COUNTER.c.n)).where(of(COUNTER)).group_by(COUNTER.c.what)
-                )
-                .tuples()
-                .all()
+            tally = connection.execute(select(TALLY).where(of(TALLY), TALLY.c.n != 0)).all()
+            by_status, by_lane = _by_status_and_lane(tally)
+            return Counts(
+                sum(by_lane.values()),
+                sum(by_status.get(status.name, 0) for status in UNVERDICTED),
+                by_status.get(Status.REFUSED.name, 0),
+                number(connection, parts.where(of(EPOCH))),
+                number(connection, rows.select_from(RECORD).where(of(RECORD))),
+                number(connection, rows.select_from(QUARANTINE).where(of(QUARANTINE))),
+                by_status,
+                by_lane,
+                {what: int(n) for what, n in connection.execute(happened)},
+                connection.execute(oldest).scalar(),
             )
-            assembling = (
-                select(func.count()).select_from(ASSEMBLING).join(EPOCH, EPOCH.c.id == ASSEMBLING.c.epoch_id)
-            )
-            incomplete = connection.execute(assembling.where(of(EPOCH))).scalar_one()
-            records = connection.execute(
-                select(func.count()).select_from(RECORD).where(of(RECORD))
-            ).scalar_one()
-            kept = select(func.count()).select_from(QUARANTINE).where(of(QUARANTINE))
-            quarantined = connection.execute(kept).scalar_one()
-            waits = (PACKET.c.due_ms.is_not(None), of(PACKET))
-            oldest = connection.execute(select(func.min(PACKET.c.received_ms)).where(*waits)).scalar()
-        by_status: dict[str, int] = {}
-        by_lane: dict[str, int] = {}
-        for row in rows:
-            status = Status(row.status)
-            by_status[status.name] = by_status.get(status.name, 0) + row.n
-            if status.receipt:
-                label = Lane(row.lane).label
-                by_lane[label] = by_lane.get(label, 0) + row.n
-        return Counts(
-            sum(by_lane.values()),
-            sum(by_status.get(status.name, 0) for status in UNVERDICTED),
-            by_status.get(Status.REFUSED.name, 0),
-            incomplete,
-            records,
-            quarantined,
-            by_status,
-            by_lane,
-            {what: int(n) for what, n in counted.items()},
-            oldest,
-        )
 
     def rates(self, since_minute: int, region: str | None = None) -> dict[int, dict[str, int]]:
         """What happened by minute (`ms // 60000`), from `since_minute` on."""
@@ -242,13 +210,6 @@ class LedgerReader:
         """A citizen's packets, in the order in which they came."""
         return self._packets(PACKET.c.nik_key == nik_key(nik))
 
-    def head(self, packet: PacketId) -> Packet | None:
-        """What a packet says, without its attachments; `None` if its bytes are not here."""
-        with self._store.read() as connection:
-            place = _place(connection, packet)
-            begin = None if place is None else _begin(connection, *place)
-        return None if begin is None else read_head(begin, check=False)
-
     def events(self, packet: PacketId) -> list[EventRow]:
         """A packet's history, oldest first."""
         return self._events(
@@ -276,71 +237,6 @@ class LedgerReader:
             QuarantineRow(row.id, row.region, row.stream, row.code, row.sentence, row.at_ms, row.bytes)
             for row in rows
         ]
-
-    # --- records --------------------------------------------------------------------------------
-
-    def record_count(self, region: str | None = None) -> int:
-        """How many records there are."""
-        counted = select(func.count()).select_from(RECORD)
-        if region is not None:
-            counted = counted.where(RECORD.c.region == region)
-        with self._store.read() as connection:
-            return int(connection.execute(counted).scalar_one())
-
-    def records(
-        self, nik: str | None = None, region: str | None = None, limit: int = 1_000
-    ) -> list[RecordRow]:
-        """Records, by NIK (one a region), or all of them in order of region and NIK."""
-        chosen = select(RECORD, EPOCH.c.epoch, EPOCH.c.region.label("of_region")).join(
-            EPOCH, EPOCH.c.id == RECORD.c.epoch_id
-        )
-        if nik is not None:
-            chosen = chosen.where(RECORD.c.nik == nik)
-        if region is not None:
-            chosen = chosen.where(RECORD.c.region == region)
-        with self._store.read() as connection:
-            rows = connection.execute(chosen.order_by(RECORD.c.region, RECORD.c.nik).limit(limit)).all()
-            return [
-                RecordRow(
-                    row.region,
-                    row.nik,
-                    row.version,
-                    row.record_no,
-                    Status(row.status),
-                    PacketId(row.of_region, row.epoch, row.seq),
-                    read_head(_begin(connection, row.epoch_id, row.seq) or b"", check=False),
-                )
-                for row in rows
-            ]
-
-    def stored(self, packet: PacketId) -> Iterator[bytes]:
-        """A packet's stored bytes, piece by piece; nothing if they are not here."""
-        with self._store.read() as connection:
-            place = _place(connection, packet)
-            if place is not None:
-                yield from _stored(connection, *place)
-
-    def write_attachments(self, packet: PacketId, folder: Path) -> list[Path]:
-        """A packet's attachments as files of their names in `folder`, streamed; returns their paths."""
-        head = self.head(packet)
-        if head is None:
-            return []
-        source = self.stored(packet)
-        begin = b""
-        for data in source:
-            begin += data
-            if len(begin) >= 4 and len(begin) >= head_bytes(begin):
-                break
-        rest = _Reader(begin[head_bytes(begin) :], source)
-        paths = []
-        for one in head.attachments:
-            path = folder / one.name
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(handle, "wb") as out:
-                for data in rest.take(one.size):
-                    out.write(data)
-            paths.append(path)
-        return paths
 
     # --- helpers --------------------------------------------------------------------------------
 
@@ -390,43 +286,13 @@ class LedgerReader:
         ]
 
 
-class _Reader:
-    """Takes so many bytes at a time out of pieces of any size."""
-
-    def __init__(self, begin: bytes, source: Iterator[bytes]) -> None:
-        self._held, self._source = begin, source
-
-    def take(self, size: int) -> Iterator[bytes]:
-        """The next `size` bytes, in pieces."""
-        while size:
-            if not self._held:
-                self._held = next(self._source)
-            part, self._held = self._held[:size], self._held[size:]
-            size -= len(part)
-            yield part
-
-
-def _place(connection: Connection, packet: PacketId) -> tuple[int, int] | None:
-    found = connection.execute(
-        select(EPOCH.c.id).where(EPOCH.c.region == packet.region, EPOCH.c.epoch == packet.epoch)
-    ).scalar()
-    return None if found is None else (found, packet.seq)
-
-
-def _stored(connection: Connection, epoch_id: int, seq: int) -> Iterator[bytes]:
-    small = select(BODY.c.stored).where(BODY.c.epoch_id == epoch_id, BODY.c.seq == seq)
-    found = connection.execute(small).scalar()
-    if found is not None:
-        yield bytes(found)
-    else:
-        yield from pieces.read(connection, epoch_id, seq)
-
-
-def _begin(connection: Connection, epoch_id: int, seq: int) -> bytes | None:
-    """At least length and head of a packet."""
-    begin = b""
-    for data in _stored(connection, epoch_id, seq):
-        begin += data
-        if len(begin) >= 4 and len(begin) >= head_bytes(begin):
-            return begin
-    return None
+def _by_status_and_lane(tally: Sequence[Any]) -> tuple[dict[str, int], dict[str, int]]:
+    by_status: dict[str, int] = {}
+    by_lane: dict[str, int] = {}
+    for row in tally:
+        status = Status(row.status)
+        by_status[status.name] = by_status.get(status.name, 0) + row.n
+        if status.receipt:
+            label = Lane(row.lane).label
+            by_lane[label] = by_lane.get(label, 0) + row.n
+    return by_status, by_lane

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from pipeline.center.outcomes import AlreadyBound, BadItem, Bound, Item, Joining, TookIn
-from pipeline.center.reading import ChunkOf, JoinIs, Outcome, Packets, Quarantined, read_frame
+from pipeline.center.reading import ChunkOf, JoinIs, Outcome, Packets, Quarantined, WantIs, read_frame
 from pipeline.center.sessions import Taken
 from pipeline.errors import StoreError
 from pipeline.ports import Arrival, CenterLink, Clock
@@ -197,7 +197,8 @@ class Intake:
         return sum_of(done)
 
     def _take_in(self, region: str, items: Sequence[Item]) -> TookIn:
-        last_session = self._link.last_session(region)
+        speaks = any(isinstance(item.outcome, WantIs) for item in items)
+        last_session = self._link.last_session(region) if speaks else 0
         return self._ledger.take_in(region, items, last_session, self._clock.now_ms())
 
     def _forgive(self, region: str, arrivals: Sequence[tuple[str, Arrival]]) -> None:
