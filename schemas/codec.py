@@ -7,16 +7,16 @@ limited before anything is allocated, and depth and NaN are looked for afterward
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
-import msgpack
+import msgpack  # type: ignore[import-untyped, unused-ignore]
 
 from schemas.errors import CodecError
 from schemas.limits import BODY_BYTES_MAX, HEAD_BYTES_MAX, PAYLOAD_DEPTH_MAX, PAYLOAD_FIELDS_MAX
 
 Plain: TypeAlias = (
-    None | bool | int | float | str | bytes | list["Plain"] | tuple["Plain", ...] | dict[str, "Plain"]
+    bool | int | float | str | bytes | list["Plain"] | tuple["Plain", ...] | dict[str, "Plain"] | None
 )
 
 _packer = msgpack.Packer  # one a call: a Packer is not safe between threads
@@ -63,6 +63,21 @@ def unpack(
         raise CodecError("not in canonical form (a doubled key, a padded number)", code="not_canonical")
     _check(value, depth_max)
     return value
+
+
+def leading(data: bytes, *, bytes_max: int = 256) -> Iterator[Any]:
+    """The first items of an array whose rest may be anything: what a newer version wrote, say.
+
+    Only the first `bytes_max` bytes are looked at, and they need not be canonical. Raises `CodecError` where
+    an item is not msgpack or does not end within them.
+    """
+    reader = msgpack.Unpacker(raw=False, strict_map_key=True, max_array_len=16, max_map_len=0, max_ext_len=0)
+    reader.feed(data[:bytes_max])
+    try:
+        for _ in range(reader.read_array_header()):
+            yield reader.unpack()
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as why:
+        raise CodecError(f"not an array: {type(why).__name__}") from why
 
 
 def _check(value: object, depth_left: int) -> None:

@@ -19,7 +19,10 @@ DICTIONARY_NONE = 0
 #: Shipped dictionaries by number: once shipped, a file never changes and is never taken away.
 DICTIONARIES = {1: "titian-1.zdict"}
 DICTIONARY_NEWEST = max(DICTIONARIES)
+#: About 8 us a record in frames of 200, and 10 in frames of 50; see tests/benchmarks/train_dictionary.py.
 LEVEL_DEFAULT = 9
+#: A reader makes room for the window that a frame names (up to 128 MiB by default). Ours need at most 2**22.
+_WINDOW_LOG_MAX = 23
 
 
 @functools.cache
@@ -33,8 +36,8 @@ def _dictionary(number: int) -> zstd.ZstdDict | None:
 
 
 @functools.cache
-def _digested(number: int, level: int) -> object:
-    """The dictionary prepared for one level: preparing it costs more than compressing a small frame."""
+def _digested(number: int) -> object:
+    """The dictionary, prepared once for each level: that costs more than compressing a small frame."""
     found = _dictionary(number)
     return None if found is None else found.as_digested_dict
 
@@ -53,20 +56,27 @@ def compress(data: bytes, *, codec: int, dictionary: int, level: int | None = No
         zstd.CompressionParameter.checksum_flag: 0,
         zstd.CompressionParameter.dict_id_flag: 0,
     }
-    prepared = _digested(dictionary, wanted)
+    prepared = _digested(dictionary)
     packed: bytes = zstd.compress(data, options=options, zstd_dict=prepared)  # type: ignore[arg-type]
     return packed
 
 
 def decompress(data: bytes, *, codec: int, dictionary: int, bytes_max: int) -> bytes:
-    """What `compress` took, at most `bytes_max` bytes of it; raises `CodecError` past that or if it is damaged."""
+    """What `compress` took, at most `bytes_max` bytes of it.
+
+    Raises `CodecError` past that, where it is damaged, or where reading it would take a larger window than
+    ours ever need.
+    """
     if codec == CODEC_NONE:
         if len(data) > bytes_max:
             raise CodecError("more bytes than allowed", code="too_large")
         return data
     if codec != CODEC_ZSTD:
         raise CodecError(f"codec {codec} is not known here", code="unknown_codec")
-    unpacker = zstd.ZstdDecompressor(zstd_dict=_dictionary(dictionary))
+    unpacker = zstd.ZstdDecompressor(
+        zstd_dict=_dictionary(dictionary),
+        options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX},
+    )
     try:
         plain: bytes = unpacker.decompress(data, max_length=bytes_max + 1)
     except (zstd.ZstdError, EOFError) as why:

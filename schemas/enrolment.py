@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -10,13 +11,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, V
 
 from schemas.errors import InvalidPacket
 from schemas.identity import parse_packet_id
-from schemas.limits import PAYLOAD_FIELDS_MAX, TEXT_CHARS_MAX
+from schemas.limits import PAYLOAD_DEPTH_MAX, PAYLOAD_FIELDS_MAX, TEXT_CHARS_MAX
 from schemas.nik import parse_nik
 
 #: The version of the payload's schema that this code writes and the newest that it reads.
 SCHEMA_VERSION = 1
 
-_DATE = re.compile(r"(?:(\d{4})-(\d{2})-(\d{2}))|(?:(\d{2})-(\d{2})-(\d{4}))")
+_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})|([0-9]{2})-([0-9]{2})-([0-9]{4})")
 
 
 def parse_tanggal(text: str) -> date:
@@ -88,7 +89,10 @@ class CardPrinted(BaseModel):
     packet: Annotated[str, AfterValidator(_is_packet_id)] | None = None
 
 
-_MODELS: dict[str, type[Enrolment] | type[CardPrinted]] = {"enrolment": Enrolment, "card_printed": CardPrinted}
+_MODELS: dict[str, type[Enrolment] | type[CardPrinted]] = {
+    "enrolment": Enrolment,
+    "card_printed": CardPrinted,
+}
 
 #: The kinds of packet that this version knows.
 KINDS = tuple(_MODELS)
@@ -102,7 +106,9 @@ def check_payload(kind: str, version: int, payload: Any) -> None:
     model = _MODELS.get(kind) if isinstance(kind, str) else None
     if model is None:
         known = ", ".join(KINDS)
-        raise InvalidPacket(f"unknown kind {str(kind)[:40]!r}; there are: {known}", code="unknown_kind", field="kind")
+        raise InvalidPacket(
+            f"unknown kind {str(kind)[:40]!r}; there are: {known}", code="unknown_kind", field="kind"
+        )
     if version != SCHEMA_VERSION:
         raise InvalidPacket(
             f"schema version {str(version)[:20]} is not known here (this is version {SCHEMA_VERSION})",
@@ -117,6 +123,29 @@ def check_payload(kind: str, version: int, payload: Any) -> None:
         model.model_validate(payload)
     except ValidationError as why:
         raise _first_error(why) from None
+    for field, value in payload.items():
+        if type(value) is not str:
+            _check_value(field, value, PAYLOAD_DEPTH_MAX)
+
+
+def _check_value(field: str, value: object, depth_left: int) -> None:
+    """Raise `InvalidPacket` unless JSON can show the value and the codec's limits let it through."""
+    if value is None or isinstance(value, str | bool | int):
+        return
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidPacket(f"{field}: a number that is not finite", code="not_finite", field=field)
+        return
+    if not isinstance(value, dict | list | tuple):
+        raise InvalidPacket(f"{field}: a {type(value).__name__} cannot stand in a payload", field=field)
+    if depth_left == 0:
+        raise InvalidPacket(f"{field}: nested too deeply", code="too_deep", field=field)
+    if len(value) > PAYLOAD_FIELDS_MAX:
+        raise InvalidPacket(f"{field}: more than {PAYLOAD_FIELDS_MAX} entries", code="too_many", field=field)
+    if isinstance(value, dict) and not all(type(key) is str for key in value):
+        raise InvalidPacket(f"{field}: a key that is not text", code="bad_key", field=field)
+    for item in value.values() if isinstance(value, dict) else value:
+        _check_value(field, item, depth_left - 1)
 
 
 def _first_error(why: ValidationError) -> InvalidPacket:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
-from schemas.codec import pack, pack_flat, unpack, unpack_flat
+from schemas.codec import leading, pack, pack_flat, unpack, unpack_flat
 from schemas.errors import CodecError
 from schemas.identity import check_epoch
 from schemas.limits import BODY_BYTES_MAX, HEAD_BYTES_MAX, INTEGER_MAX, RANGES_MAX
-from schemas.ranges import Ranges, from_wire, to_wire
+from schemas.ranges import Ranges, from_wire, to_wire, total
 from schemas.verdicts import Reason, Status
 
 #: Bytes of a facts frame before compression.
@@ -24,8 +25,11 @@ FACTS_BYTES_MAX = 256 * 1024
 #: Fact groups in a frame, and records in a frame.
 GROUPS_MAX = 2_000
 RECORDS_MAX = 5_000
-#: Reasons of one group, and characters of a reason's detail.
+#: Packets that one frame's facts may be about.
+FACTS_MAX = 100_000
+#: Reasons of one group, and characters of a reason's code and detail.
 REASONS_MAX = 16
+CODE_CHARS_MAX = 64
 DETAIL_CHARS_MAX = 300
 
 
@@ -73,9 +77,14 @@ def pack_facts(span: Span, groups: Sequence[FactGroup]) -> bytes:
     return pack(
         [
             list(span),
-            [[g.epoch, int(g.status), [list(r) for r in g.reasons], to_wire(g.seqs), g.hash] for g in groups],
+            [[g.epoch, int(g.status), _reasons(g.reasons), to_wire(g.seqs), g.hash] for g in groups],
         ]
     )
+
+
+def _reasons(reasons: Sequence[Reason]) -> list[list[str]]:
+    """Reasons cut to what a reader takes: a rule that says too much must not stop the facts of a region."""
+    return [[r.code[:CODE_CHARS_MAX], r.detail[:DETAIL_CHARS_MAX]] for r in reasons[:REASONS_MAX]]
 
 
 def unpack_facts(body: bytes) -> tuple[Span, tuple[FactGroup, ...]]:
@@ -85,7 +94,10 @@ def unpack_facts(body: bytes) -> tuple[Span, tuple[FactGroup, ...]]:
         span, listed = value
         if len(listed) > GROUPS_MAX:
             raise CodecError("too many groups", code="too_many")
-        return _span(span), tuple(_group(item) for item in listed)
+        groups = tuple(_group(item) for item in listed)
+        if sum(total(group.seqs) for group in groups) > FACTS_MAX:
+            raise CodecError(f"facts about more than {FACTS_MAX} packets", code="too_many")
+        return _span(span), groups
     except (TypeError, ValueError) as why:
         raise why if isinstance(why, CodecError) else CodecError(f"not a facts body: {why}") from why
 
@@ -121,10 +133,10 @@ def unpack_records(body: bytes) -> tuple[Span, tuple[RecordChange, ...]]:
 def span_of(body: bytes) -> Span | None:
     """The span of a facts or records body whose contents this version does not understand, if it has one."""
     try:
-        value = unpack(body, bytes_max=BODY_BYTES_MAX, items_max=4 + 5 * RECORDS_MAX, depth_max=8)
-        head = value[0] if isinstance(value[0], list) else [_text(value[0]), *value[1:4]]
-        return _span(head)
-    except (TypeError, ValueError, IndexError, KeyError):
+        items = leading(body)
+        first = next(items)
+        return _span(first if isinstance(first, list) else [_text(first), *islice(items, 3)])
+    except (TypeError, ValueError, StopIteration):
         return None
 
 
@@ -166,7 +178,12 @@ def _group(item: Sequence[object]) -> FactGroup:
 
 def _reason(item: Sequence[object]) -> Reason:
     code, detail = item
-    if type(code) is not str or type(detail) is not str or len(code) > 64 or len(detail) > DETAIL_CHARS_MAX:
+    if (
+        type(code) is not str
+        or type(detail) is not str
+        or len(code) > CODE_CHARS_MAX
+        or len(detail) > DETAIL_CHARS_MAX
+    ):
         raise CodecError("a reason has a wrong form")
     return Reason(code, detail)
 

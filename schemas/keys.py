@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from schemas.errors import BadSeal, SchemaError
 
 KEY_ID_BYTES = 8
+_PROBE = X25519PrivateKey.from_private_bytes(bytes(range(32)))
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_128_GCM)
 
 
@@ -44,10 +45,11 @@ class PublicKey:
 
     @classmethod
     def load(cls, raw: PublicBytes, region: str | None = None) -> PublicKey:
-        """Keys of their bytes; raises `SchemaError` if they are none."""
+        """Keys of their bytes; raises `SchemaError` if they are none, or if nothing can be sealed to them."""
         try:
             sign = Ed25519PublicKey.from_public_bytes(raw.sign)
             seal = X25519PublicKey.from_public_bytes(raw.seal)
+            _PROBE.exchange(seal)  # a point of low order loads, and fails at the first sealing
         except ValueError as why:
             raise SchemaError("these bytes are not a pair of public keys", code="bad_key") from why
         return cls(PublicBytes(*raw), key_id(PublicBytes(*raw)), sign, seal, region)
@@ -86,10 +88,13 @@ class PrivateKey:
 
     @classmethod
     def load(cls, sign: bytes, seal: bytes, region: str | None = None) -> PrivateKey:
-        """The pair of its private bytes (32 each)."""
-        return cls._of(
-            Ed25519PrivateKey.from_private_bytes(sign), X25519PrivateKey.from_private_bytes(seal), region
-        )
+        """The pair of its private bytes (32 each); raises `SchemaError` if they are none."""
+        try:
+            return cls._of(
+                Ed25519PrivateKey.from_private_bytes(sign), X25519PrivateKey.from_private_bytes(seal), region
+            )
+        except ValueError as why:
+            raise SchemaError("these bytes are not a pair of private keys", code="bad_key") from why
 
     @classmethod
     def _of(cls, sign: Ed25519PrivateKey, seal: X25519PrivateKey, region: str | None) -> PrivateKey:

@@ -117,8 +117,12 @@ M = TypeVar("M", bound=_Message)
 
 
 def pack_message(message: _Message) -> bytes:
-    """The body of a `want`, `ack` or `join` frame."""
-    return pack(message.model_dump(exclude_defaults=True))
+    """The body of a `want`, `ack` or `join` frame; raises `CodecError` where no reader would take it."""
+    body = pack(message.model_dump(exclude_defaults=True))
+    if len(body) > MESSAGE_BYTES_MAX:
+        name = type(message).__name__.lower()
+        raise CodecError(f"{name} of {len(body)} bytes, at most {MESSAGE_BYTES_MAX}", code="too_large")
+    return body
 
 
 def unpack_message(kind: type[M], body: bytes) -> M:

@@ -18,7 +18,9 @@ _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 class NikParts(NamedTuple):
-    """What stands in a NIK: `region` of first registration (4 digits), `district` (6), day, month, two-digit year."""
+    """What stands in a NIK: `region` of first registration (4 digits), `district` (6), birth, sex, number.
+
+    `year` has two digits."""
 
     region: str
     district: str
@@ -39,7 +41,9 @@ def parse_nik(nik: str) -> NikParts:
     if woman:
         day -= _WOMAN_DAY_OFFSET
     if not 1 <= month <= 12:
-        raise InvalidPacket(f"digits 9 and 10 of the NIK are no month: {nik[8:10]}", code="bad_nik", field="nik")
+        raise InvalidPacket(
+            f"digits 9 and 10 of the NIK are no month: {nik[8:10]}", code="bad_nik", field="nik"
+        )
     if not 1 <= day <= _DAYS[month - 1]:
         raise InvalidPacket(
             f"digits 7 and 8 of the NIK are no day of birth: {nik[6:8]}", code="bad_nik", field="nik"
@@ -47,7 +51,9 @@ def parse_nik(nik: str) -> NikParts:
     if nik[12:] == "0000":
         raise InvalidPacket("the NIK's number (digits 13 to 16) starts at 0001", code="bad_nik", field="nik")
     if not 11 <= int(nik[:2]) <= 99:
-        raise InvalidPacket(f"digits 1 and 2 of the NIK are no province: {nik[:2]}", code="bad_nik", field="nik")
+        raise InvalidPacket(
+            f"digits 1 and 2 of the NIK are no province: {nik[:2]}", code="bad_nik", field="nik"
+        )
     return NikParts(nik[:4], nik[:6], day, month, year, woman, int(nik[12:]))
 
 

@@ -1,7 +1,8 @@
 """A packet's stored bytes: what is hashed, stored, travels, and is stored again, unchanged.
 
     stored = u32 length of head (big endian) | head | bytes of attachment 1 | bytes of attachment 2 | ...
-    head   = msgpack [schema version, recorded at (ms), kind, payload, [[name, media type, bytes, SHA-256], ...]]
+    head   = msgpack [schema version, recorded at (ms), kind, payload, attachments]
+    attachments = [[name, media type, bytes, SHA-256], ...]
 
 The digest of a packet is the SHA-256 of these bytes, computed once, at enqueue.
 """
@@ -9,6 +10,7 @@ The digest of a packet is the SHA-256 of these bytes, computed once, at enqueue.
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -24,7 +26,13 @@ from schemas.limits import (
 )
 
 _LENGTH = struct.Struct(">I")
+_HEAD_FIELDS = 5
 DIGEST_BYTES = 32
+#: A file's name has at most 255 bytes on common file systems; this leaves room for what a store adds.
+_NAME_BYTES_MAX = 200
+_MEDIA_TYPE = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*"
+)  # RFC 6838, 4.2
 
 
 class Attachment(NamedTuple):
@@ -61,19 +69,30 @@ class PackedHead(NamedTuple):
 
 def check_attachment(name: str, media_type: str, size: int) -> None:
     """Raise `InvalidPacket` unless name and media type have a form that is safe to store and to show."""
-    if not 1 <= len(name) <= ATTACHMENT_NAME_CHARS_MAX or not name.isprintable() or "/" in name or "\\" in name:
+    if (
+        not 1 <= len(name) <= ATTACHMENT_NAME_CHARS_MAX
+        or not name.isprintable()
+        or "/" in name
+        or "\\" in name
+    ):
         raise InvalidPacket(
             f"an attachment's name has 1 to {ATTACHMENT_NAME_CHARS_MAX} printable characters and no slash",
             field="attachments.name",
         )
+    if len(name.encode()) > _NAME_BYTES_MAX:
+        raise InvalidPacket(
+            f"an attachment's name has at most {_NAME_BYTES_MAX} bytes", field="attachments.name"
+        )
     if name in (".", ".."):
         raise InvalidPacket("an attachment's name cannot be a folder", field="attachments.name")
-    if not 3 <= len(media_type) <= ATTACHMENT_NAME_CHARS_MAX or media_type.count("/") != 1:
+    if len(media_type) > ATTACHMENT_NAME_CHARS_MAX or _MEDIA_TYPE.fullmatch(media_type) is None:
         raise InvalidPacket(
             "a media type looks like image/jpeg", code="bad_media_type", field="attachments.media_type"
         )
     if not 0 <= size <= PACKET_BYTES_MAX:
-        raise InvalidPacket("an attachment's size is out of range", code="too_large", field="attachments.size")
+        raise InvalidPacket(
+            "an attachment's size is out of range", code="too_large", field="attachments.size"
+        )
 
 
 def check_packet(packet: Packet) -> None:
@@ -127,9 +146,13 @@ def read_head(stored: bytes, *, check: bool = True) -> Packet:
         raise InvalidPacket("the head is cut off", code="malformed")
     try:
         value = unpack(stored[_LENGTH.size : end])
+        if not isinstance(value, list) or len(value) != _HEAD_FIELDS or not isinstance(value[4], list):
+            raise _other_form(value)
         version, at_ms, kind, payload, listed = value
         attachments = tuple(_attachment(item) for item in listed)
     except (TypeError, ValueError) as why:
+        if isinstance(why, InvalidPacket):
+            raise
         if isinstance(why, SchemaError):
             raise InvalidPacket(str(why), code=why.code) from why
         raise InvalidPacket("the head has not the form of a packet's", code="malformed") from why
@@ -139,6 +162,17 @@ def read_head(stored: bytes, *, check: bool = True) -> Packet:
     if check:
         check_packet(packet)
     return packet
+
+
+def _other_form(value: object) -> InvalidPacket:
+    """What to say of a head that is not ours: a newer version may have more fields than we know."""
+    if isinstance(value, list) and value and type(value[0]) is int and value[0] > SCHEMA_VERSION:
+        return InvalidPacket(
+            f"schema version {value[0]} is not known here (this is version {SCHEMA_VERSION})",
+            code="unknown_schema_version",
+            field="schema",
+        )
+    return InvalidPacket("the head has not the form of a packet's", code="malformed")
 
 
 def _attachment(item: Sequence[Any]) -> Attachment:
@@ -155,7 +189,9 @@ def stored_size(prefix_bytes: int, attachments: Sequence[Attachment]) -> int:
     return prefix_bytes + sum(one.size for one in attachments)
 
 
-def attachment_span(prefix_bytes: int, attachments: Sequence[Attachment], name: str) -> tuple[int, int] | None:
+def attachment_span(
+    prefix_bytes: int, attachments: Sequence[Attachment], name: str
+) -> tuple[int, int] | None:
     """Where in the stored bytes the attachment `name` lies, as `[start, stop)`; `None` if there is none."""
     at = prefix_bytes
     for one in attachments:

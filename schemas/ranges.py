@@ -62,8 +62,10 @@ def missing(ranges: Ranges, size: int) -> Ranges:
     out: list[tuple[int, int]] = []
     at = 0
     for start, stop in ranges:
+        if start >= size:
+            break
         if start > at:
-            out.append((at, min(start, size)))
+            out.append((at, start))
         at = max(at, stop)
     if at < size:
         out.append((at, size))
