@@ -195,9 +195,8 @@ def _epoch_names(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
     wanted = sorted(ids)
     if not wanted:
         return {}
-    return dict(
-        connection.execute(select(EPOCH.c.id, EPOCH.c.epoch).where(EPOCH.c.id.in_(wanted))).tuples().all()
-    )
+    rows = connection.execute(select(EPOCH.c.id, EPOCH.c.epoch).where(EPOCH.c.id.in_(wanted)))
+    return {row.id: row.epoch for row in rows}
 
 
 def _heads(
