@@ -150,10 +150,12 @@ class ValkeyServer:
         return done
 
     def start(self, deadline_s: float = START_S) -> None:
-        """Start it and wait until it answers. From the main thread: it dies with the thread that started it.
+        """Start it, anew if need be, and wait until it answers. From the main thread: it dies with the thread
+        that started it.
 
         Raises `Unreachable` with its last words if it ends or does not answer in time.
         """
+        self.stop()  # one of ours that died, or hangs
         argv = self.prepare()
         self.clear_the_way()
         self._start_once(argv, deadline_s)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from kombu import Connection
+from kombu import Connection  # type: ignore[attr-defined]
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -52,7 +52,7 @@ def test_it_answers_on_its_socket_and_nowhere_else(server: ValkeyServer) -> None
 
 
 def test_celery_s_transport_gets_in_with_the_same_user(server: ValkeyServer) -> None:
-    with Connection(server.celery_url) as connection:
+    with Connection(server.celery_url) as connection:  # type: ignore[no-untyped-call]
         queue = connection.SimpleQueue("q")
         queue.put({"n": 1}, serializer="json")
         got = queue.get(timeout=10)
