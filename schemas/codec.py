@@ -31,6 +31,11 @@ def pack(value: Any) -> bytes:
     return packed
 
 
+def _no_extension(code: int, _: bytes) -> Any:
+    """An extension without bytes passes every limit of its length: refuse it by hand."""
+    raise ValueError(f"extension {code}")
+
+
 def unpack(
     data: bytes,
     *,
@@ -55,6 +60,7 @@ def unpack(
             max_str_len=bytes_max,
             max_bin_len=bytes_max,
             max_ext_len=0,
+            ext_hook=_no_extension,
         )
         again = msgpack.packb(value, use_bin_type=True)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as why:
@@ -71,7 +77,14 @@ def leading(data: bytes, *, bytes_max: int = 256) -> Iterator[Any]:
     Only the first `bytes_max` bytes are looked at, and they need not be canonical. Raises `CodecError` where
     an item is not msgpack or does not end within them.
     """
-    reader = msgpack.Unpacker(raw=False, strict_map_key=True, max_array_len=16, max_map_len=0, max_ext_len=0)
+    reader = msgpack.Unpacker(
+        raw=False,
+        max_buffer_size=bytes_max,
+        max_array_len=16,
+        max_map_len=0,
+        max_ext_len=0,
+        ext_hook=_no_extension,
+    )
     reader.feed(data[:bytes_max])
     try:
         for _ in range(reader.read_array_header()):
