@@ -1,0 +1,104 @@
+"""Who speaks: wants in any order, from several machines, against any restored ledger."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.center.sessions import PAST_MAX, SESSION_MAX, Conversation, Spoken, Taken, hear, renewed
+
+spoken = st.builds(
+    Spoken,
+    instance=st.sampled_from(["a", "b", "c"]),
+    grant=st.integers(1, 3),
+    n=st.integers(1, 6),
+    session=st.integers(0, 6),
+    take_over=st.booleans(),
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.tuples(spoken, st.integers(0, 8)), max_size=25))
+def test_sessions_only_rise_and_one_instance_has_each(said: list[tuple[Spoken, int]]) -> None:
+    now, holders = Conversation(), {}
+    for one, last_session in said:
+        what, after = hear(now, one, last_session)
+        assert after.session >= now.session
+        if what is Taken.GRANTED:
+            assert after.session > max(now.session, last_session, one.session)
+            assert (after.instance, after.grant, after.n) == (one.instance, one.grant, one.n)
+        else:
+            assert (after.session, after.instance, after.grant) == (now.session, now.instance, now.grant)
+        assert holders.setdefault(after.session, (after.instance, after.grant)) == (
+            after.instance,
+            after.grant,
+        )
+        now = after
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(spoken, st.integers(0, 8)), max_size=15), spoken)
+def test_a_want_said_twice_is_granted_once(said: list[tuple[Spoken, int]], one: Spoken) -> None:
+    now = Conversation()
+    for before, last_session in said:
+        _, now = hear(now, before, last_session)
+    what, after = hear(now, one, 0)
+    again, at_last = hear(after, one, after.session)
+    if what in (Taken.GRANTED, Taken.LATEST):
+        assert again is Taken.OLD
+    assert at_last.session == after.session
+
+
+def test_the_latest_n_of_an_instance_wins() -> None:
+    now = Conversation(3, "a", 1, 5)
+    assert hear(now, Spoken("a", 1, 4), 3) == (Taken.OLD, now)
+    assert hear(now, Spoken("a", 1, 5), 3) == (Taken.OLD, now)
+    what, after = hear(now, Spoken("a", 1, 9, 3), 3)
+    assert (what, after) == (Taken.LATEST, Conversation(3, "a", 1, 9))
+
+
+def test_a_new_start_follows_and_the_one_before_is_told_so() -> None:
+    now = Conversation(3, "a", 1, 5)
+    what, now = hear(now, Spoken("b", 1, 1), 3)
+    assert (what, now.session, now.past) == (Taken.GRANTED, 4, ("a",))
+    for session in (0, 3):  # also where it asks for a new session meanwhile
+        what, after = hear(now, Spoken("a", 2, 6, session), 4)
+        assert (what, after.session, after.superseded) == (Taken.SUPERSEDED, 4, "a")
+
+
+def test_who_takes_over_speaks_again() -> None:
+    now = Conversation(4, "b", 1, 1, ("a",))
+    what, after = hear(now, Spoken("a", 2, 6, 3, take_over=True), 4)
+    assert (what, after.session, after.instance, after.past) == (Taken.GRANTED, 5, "a", ("b",))
+
+
+def test_an_unknown_instance_with_a_session_of_before_does_not_take_over() -> None:
+    what, _ = hear(Conversation(9, "b", 1, 1), Spoken("a", 1, 1, 4), 9)
+    assert what is Taken.SUPERSEDED
+
+
+def test_a_restored_ledger_grants_no_session_that_was_in_use() -> None:
+    restored = Conversation(2, "a", 1, 1)
+    what, after = hear(restored, Spoken("a", 1, 90, 7), 5)
+    assert (what, after.session) == (Taken.GRANTED, 8)
+    what, after = hear(restored, Spoken("c", 1, 1), 6)
+    assert (what, after.session) == (Taken.GRANTED, 7)
+
+
+def test_a_session_out_of_all_bounds_is_not_believed() -> None:
+    _, after = hear(Conversation(2, "a", 1, 1), Spoken("c", 1, 1, SESSION_MAX + 1), 3)
+    assert after.session == 4
+
+
+def test_a_session_is_renewed_only_if_it_is_still_the_one() -> None:
+    now = Conversation(4, "b", 1, 1)
+    assert renewed(now, 4).session == 5
+    assert renewed(now, 3) == now
+
+
+def test_only_so_many_instances_are_remembered() -> None:
+    now = Conversation()
+    for number in range(PAST_MAX + 5):
+        _, now = hear(now, Spoken(f"i{number}", 1, 1), 0)
+    assert len(now.past) == PAST_MAX
+    assert now.past[-1] == f"i{PAST_MAX + 3}"
