@@ -178,6 +178,9 @@ class ValkeyServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if self.socket:
+            with suppress(OSError):  # not empty, or gone
+                self.socket_path.parent.rmdir()
 
     def alive(self) -> bool:
         """Whether it answers, whoever started it."""
