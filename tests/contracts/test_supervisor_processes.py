@@ -18,6 +18,7 @@ import pytest
 
 from pipeline.adapters.file_lock import is_alive
 from pipeline.errors import AlreadyRunning, Unreachable
+from workers.embedded import ValkeyServer
 from workers.supervisor import ChildSpec, Supervisor
 from workers.supervisor_child import FIRST_TICK_S_MAX
 from workers.supervisor_state import claim, running
@@ -356,6 +357,24 @@ def test_a_stop_signal_ends_the_whole_tree_within_five_seconds(
     assert running(tmp_path) is None
     assert not (tmp_path / "up.json").exists()
     assert "'killed': []" in text(tmp_path / "up.log")
+
+
+def test_a_valkey_killed_under_the_supervisor_comes_back_with_what_it_held_and_the_worker_stays(
+    tmp_path: Path, up: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    up()
+    valkey, worker = pids(tmp_path)
+    server = ValkeyServer(tmp_path / "valkey")
+    with server.client() as client:
+        client.set("k", "v")
+    os.kill(valkey, signal.SIGKILL)
+    until(lambda: not is_alive(valkey))
+    until(server.alive)
+    with server.client() as client:
+        assert client.get("k") == b"v"
+    until(lambda: len(pids(tmp_path)) == 2 and valkey not in pids(tmp_path))
+    assert pids(tmp_path)[1] == worker
+    assert is_alive(worker)
 
 
 def test_a_second_one_on_the_same_folder_ends_and_disturbs_nothing(
