@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -322,6 +323,10 @@ def up(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     for process in made:
         process.kill()
         process.wait()
+    if made:  # a kill leaves the socket: nothing of a test stays in the machine's temporary folder
+        left = ValkeyServer(tmp_path / "valkey").socket_path
+        until(lambda: not pids(tmp_path))
+        shutil.rmtree(left.parent)
 
 
 def pids(run: Path) -> list[int]:
