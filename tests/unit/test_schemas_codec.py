@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tracemalloc
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
-import msgpack
+import msgpack  # type: ignore[import-untyped, unused-ignore]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from schemas import codec, compression
 from schemas.compression import CODEC_NONE, CODEC_ZSTD, DICTIONARIES, compress, decompress, zstd  # type: ignore[attr-defined]
 from schemas.errors import CodecError
-from schemas.limits import HEAD_BYTES_MAX, PAYLOAD_DEPTH_MAX, PAYLOAD_FIELDS_MAX
+from schemas.limits import BODY_BYTES_MAX, HEAD_BYTES_MAX, PAYLOAD_DEPTH_MAX, PAYLOAD_FIELDS_MAX
 
 SCALARS = st.one_of(
     st.none(),
@@ -223,8 +225,6 @@ def test_bytes_come_back_from_compression(data: bytes, dictionary: int, level: i
 
 
 def test_the_shipped_dictionaries_are_in_the_package_and_never_change() -> None:
-    import hashlib
-
     digests = {n: hashlib.sha256(compression._dictionary(n).dict_content).hexdigest() for n in DICTIONARIES}  # type: ignore[union-attr]
     assert digests == {1: "d7491f0784d50eed0e64db6108cc35567e9b060b37d73bb5c244706868c00810"}
 
@@ -238,7 +238,7 @@ def test_a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_a_bomb() -> No
 
 @pytest.mark.parametrize("declared", [0, 1], ids=["size hidden", "size declared"])
 def test_a_zstd_bomb_costs_no_more_than_the_bound(declared: int) -> None:
-    options = {zstd.CompressionParameter.content_size_flag: declared}
+    options: dict[int, int] = {zstd.CompressionParameter.content_size_flag: declared}
     bomb = zstd.compress(bytes(100 * MEGABYTE), options=options)
     assert len(bomb) < 20_000
 
@@ -250,7 +250,10 @@ def test_a_zstd_bomb_costs_no_more_than_the_bound(declared: int) -> None:
 
 
 def test_a_frame_that_asks_for_a_larger_window_than_ours_is_refused() -> None:
-    options = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.content_size_flag: 0}
+    options: dict[int, int] = {
+        zstd.CompressionParameter.window_log: 27,
+        zstd.CompressionParameter.content_size_flag: 0,
+    }
     packer = zstd.ZstdCompressor(options=options)
     data = packer.compress(b"x" * 100) + packer.flush()
     assert zstd.decompress(data) == b"x" * 100
@@ -259,10 +262,6 @@ def test_a_frame_that_asks_for_a_larger_window_than_ours_is_refused() -> None:
 
 @pytest.mark.parametrize("level", [3, 9, 19, 22])
 def test_the_largest_body_we_write_stays_within_the_window_we_read(level: int) -> None:
-    from random import Random
-
-    from schemas.limits import BODY_BYTES_MAX
-
     data = Random(5).randbytes(BODY_BYTES_MAX // 64) * 64
     squeezed = compress(data, codec=CODEC_ZSTD, dictionary=1, level=level)
     assert decompress(squeezed, codec=CODEC_ZSTD, dictionary=1, bytes_max=BODY_BYTES_MAX) == data

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from schemas import frame as frames
 from schemas.codec import pack_flat, unpack_flat
-from schemas.compression import CODEC_NONE, CODEC_ZSTD
+from schemas.compression import CODEC_NONE, CODEC_ZSTD, compress
 from schemas.errors import (
     BadSeal,
     BadSignature,
@@ -157,8 +157,6 @@ def handmade(body: bytes, **change: Any) -> bytes:
 
 
 def test_a_zstd_bomb_under_a_good_signature_is_unreadable() -> None:
-    from schemas.compression import compress
-
     bomb = compress(bytes(200 * 1024 * 1024), codec=CODEC_ZSTD, dictionary=0)
     assert len(bomb) < FRAME_BYTES_MAX
     refused(lambda: received(handmade(bomb, dictionary=0)), UnreadableBody, "bomb")
@@ -174,7 +172,7 @@ def test_a_body_that_is_no_zstd_or_of_an_unknown_codec_or_dictionary_is_unreadab
 
 # --- the header -----------------------------------------------------------------------------------
 
-GOOD = [1, 1, b"1806", b"k3v9qa", 2, 1, 1, bytes(8), bytes(8), 1, 2]
+GOOD: list[int | bytes] = [1, 1, b"1806", b"k3v9qa", 2, 1, 1, bytes(8), bytes(8), 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +213,8 @@ def test_a_header_that_is_too_short_is_malformed(end: int) -> None:
 
 
 def test_a_newer_wire_is_named_whatever_follows_its_version() -> None:
-    for rest in ([], GOOD[1:], [b"new", 7, b"fields"]):
+    rests: list[list[int | bytes]] = [[], GOOD[1:], [b"new", 7, b"fields"]]
+    for rest in rests:
         refused(lambda rest=rest: unpack_header(pack_flat([2, *rest])), MalformedFrame, "newer_version")  # type: ignore[misc]
 
 
