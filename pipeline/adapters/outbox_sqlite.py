@@ -171,9 +171,15 @@ class SqliteOutbox:
         with self._write(now_ms) as (db, books):
             return outbox_claims.requeue(db, books, lost)
 
-    def settle(self, facts: Sequence[tuple[int, FactGroup]], to: int, now_ms: int) -> Settled:
-        """See the port."""
+    def settle(
+        self, facts: Sequence[tuple[int, FactGroup]], to: int, now_ms: int, start: int | None = None
+    ) -> Settled:
+        """See the port. With `start`, the position after which `facts` were read, nothing is done unless that
+        is still where the outbox stands: facts that were taken back meanwhile do not come in again."""
         with self._write(now_ms) as (db, books):
+            at = outbox_settle.settled_to(db)
+            if start is not None and start != at:
+                return Settled(at, (), ())
             return outbox_settle.settle(db, books, self.epoch, facts, to)
 
     def settled_to(self) -> int:

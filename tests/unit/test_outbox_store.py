@@ -280,6 +280,15 @@ def test_a_packets_history_names_what_happened_and_no_citizen(outbox: SqliteOutb
     ]
 
 
+def test_facts_that_were_read_before_they_were_taken_back_do_not_come_in_again(outbox: SqliteOutbox) -> None:
+    outbox.take([draft(1), draft(2)], 1)
+    facts = [(9, group(outbox, ((2, 3),), Status.RECEIVED_AT_CENTRAL))]
+    outbox.settle([], 5, 1, start=0)
+    outbox.take_back(3, 1)
+    assert outbox.settle(facts, 9, 1, start=5) == (3, (), ())
+    assert outbox.settle(facts, 9, 1, start=3) == (9, ((2, 3),), ())
+
+
 def test_events_and_rates_are_kept_for_a_bounded_time(tmp_path: Path) -> None:
     outbox = new_outbox(tmp_path, replace(SMALL_DISK, events_max=300))
     for n in range(1, 601):
