@@ -144,13 +144,12 @@ def unpack_flat(data: bytes, *, items_max: int, bytes_max: int = BODY_BYTES_MAX)
         if count > items_max:
             raise CodecError(f"{count} items where {items_max} are allowed", code="too_many")
         values = [reader.unpack() for _ in range(count)]
-        end = reader.tell()
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as why:
         if isinstance(why, CodecError):
             raise
         raise CodecError(f"not a flat sequence: {type(why).__name__}") from why
     if any(type(value) not in (int, bytes) for value in values):
         raise CodecError("a flat sequence holds more than numbers and bytes")
-    if end != len(data) or pack_flat(values) != data:
-        raise CodecError("not in canonical form", code="not_canonical")
+    if pack_flat(values) != data:
+        raise CodecError("not in canonical form (a padded number, trailing bytes)", code="not_canonical")
     return values

@@ -43,13 +43,13 @@ def code_of(call: Callable[[], Any]) -> str:
     return why.value.code
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(VALUES)
 def test_values_come_back_as_they_went(value: Any) -> None:
     assert codec.unpack(codec.pack(value), depth_max=40) == value
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=60))
 def test_random_bytes_are_refused_or_are_what_pack_writes(data: bytes) -> None:
     try:
@@ -172,11 +172,13 @@ def test_the_worst_head_within_the_limits_takes_a_few_megabytes() -> None:
 # --- flat sequences -------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.integers(-(2**63), 2**64 - 1), st.binary(max_size=40)), max_size=20))
 def test_flat_sequences_come_back_as_they_went(values: list[int | bytes]) -> None:
     assert codec.unpack_flat(codec.pack_flat(values), items_max=20) == values
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_no_bytes_break_the_reader_of_flat_sequences(data: bytes) -> None:
     try:
@@ -216,7 +218,7 @@ def test_the_leading_items_are_read_whatever_follows_them() -> None:
 # --- compression ----------------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=400), st.sampled_from([0, 1]), st.sampled_from([1, 3, 9, 19]))
 def test_bytes_come_back_from_compression(data: bytes, dictionary: int, level: int) -> None:
     for kind in (CODEC_NONE, CODEC_ZSTD):

@@ -67,6 +67,7 @@ def code_of(call: Any, *args: Any) -> str:
 # --- batches and chunks ---------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=20))
 def test_a_batch_comes_back_as_it_went(stored: list[bytes]) -> None:
     assert unpack_batch(pack_batch(stored), len(stored)) == stored
@@ -83,6 +84,7 @@ def test_a_batch_is_bounded_in_packets_and_holds_what_the_header_names() -> None
     assert code_of(unpack_batch, pack_flat([b"x" * (CHUNK_BYTES_MAX + 1)]), 1) == "too_large"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1_000), st.binary(min_size=1, max_size=100), st.integers(0, 1_000))
 def test_a_chunk_comes_back_as_it_went(offset: int, data: bytes, more: int) -> None:
     size = offset + len(data) + more
@@ -121,7 +123,7 @@ def test_a_chunk_of_another_form_is_refused(fields: list[Any]) -> None:
 # --- facts and records ----------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(SPANS, st.lists(GROUPS, max_size=5))
 def test_facts_come_back_as_they_went(span: Span, groups: list[FactGroup]) -> None:
     body = feed.pack_facts(span, groups)
@@ -129,7 +131,7 @@ def test_facts_come_back_as_they_went(span: Span, groups: list[FactGroup]) -> No
     assert feed.span_of(body) == span
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(SPANS, st.lists(CHANGES, max_size=5))
 def test_records_come_back_as_they_went(span: Span, changes: list[RecordChange]) -> None:
     body = feed.pack_records(span, changes)
@@ -137,6 +139,7 @@ def test_records_come_back_as_they_went(span: Span, changes: list[RecordChange])
     assert feed.span_of(body) == span
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_no_bytes_break_the_readers_of_the_feed(data: bytes) -> None:
     for read in (feed.unpack_facts, feed.unpack_records):

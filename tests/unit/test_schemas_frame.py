@@ -62,7 +62,7 @@ def refused(call: Callable[[], Any], kind: type[SchemaError], code: str | None =
     assert code is None or why.value.code == code
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(
     st.binary(max_size=300),
     st.sampled_from(list(Kind)),
@@ -95,6 +95,7 @@ def test_a_frame_cut_at_any_length_is_malformed() -> None:
     refused(lambda: split(frame + b"\x00"), MalformedFrame)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_reader_of_frames(data: bytes) -> None:
     with pytest.raises(MalformedFrame):

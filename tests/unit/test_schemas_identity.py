@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import ranges
@@ -27,6 +27,7 @@ SEQS = st.integers(1, INTEGER_MAX)
 SMALL_SETS = st.sets(st.integers(0, 60))
 
 
+@settings(deadline=None)
 @given(REGIONS, EPOCHS, SEQS)
 def test_an_identity_is_read_as_it_was_written(region: str, epoch: str, seq: int) -> None:
     one = PacketId(region, epoch, seq)
@@ -62,6 +63,7 @@ def test_what_is_no_identity_is_refused_with_the_form(text: str) -> None:
     assert why.value.code == "bad_packet_id"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_no_text_breaks_the_reader_of_identities(text: str) -> None:
     try:
@@ -104,6 +106,7 @@ def test_an_unknown_lane_is_refused_with_the_names_there_are(name: str) -> None:
 # --- ranges, against Python's sets ----------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(SMALL_SETS)
 def test_ranges_hold_exactly_their_numbers(held: set[int]) -> None:
     made = ranges.from_numbers(held)
@@ -113,30 +116,35 @@ def test_ranges_hold_exactly_their_numbers(held: set[int]) -> None:
     assert all(before[1] < after[0] for before, after in pairwise(made))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=12))
 def test_merged_spans_are_their_union(spans: list[tuple[int, int]]) -> None:
     union = {n for start, stop in spans for n in range(start, stop)}
     assert ranges.merge(spans) == ranges.from_numbers(union)
 
 
+@settings(deadline=None)
 @given(SMALL_SETS, st.integers(0, 70))
 def test_what_is_missing_is_the_rest_of_the_size(held: set[int], size: int) -> None:
     gaps = ranges.missing(ranges.from_numbers(held), size)
     assert gaps == ranges.from_numbers(set(range(size)) - held)
 
 
+@settings(deadline=None)
 @given(SMALL_SETS, st.integers(0, 60), st.integers(0, 12))
 def test_a_span_is_covered_when_every_number_of_it_is_held(held: set[int], start: int, length: int) -> None:
     span = (start, start + length)
     assert ranges.covers(ranges.from_numbers(held), span) == held.issuperset(range(*span))
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, INTEGER_MAX - 1), max_size=40))
 def test_ranges_come_back_from_the_wire(held: set[int]) -> None:
     made = ranges.from_numbers(held)
     assert ranges.from_wire(ranges.to_wire(made)) == made
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.integers(-3, 5), st.booleans(), st.none(), st.text(max_size=1)), max_size=8))
 def test_whatever_the_wire_says_is_either_ranges_or_refused(flat: list[object]) -> None:
     try:

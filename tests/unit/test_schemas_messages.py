@@ -71,7 +71,7 @@ def test_a_message_of_a_newer_wire_is_refused_as_newer() -> None:
     assert code_of(unpack_message, Want, pack(said)) == "newer_version"
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(st.sampled_from(sorted(Want.model_fields)), st.one_of(st.integers(), st.text(max_size=4)))
 )

@@ -54,7 +54,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(st.text(min_size=1, max_size=8).map(lambda name: "x" + name), JSON, max_size=5),
     st.lists(ATTACHMENTS, max_size=4, unique_by=lambda one: one.name),
@@ -197,7 +197,7 @@ def test_a_cut_head_is_refused_at_each_length() -> None:
     assert read_head(prefix + b"and the attachments") == attached()
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_a_flipped_byte_in_a_head_raises_nothing_unplanned(data: st.DataObject) -> None:
     prefix = bytearray(pack_head(attached()).prefix)

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.enrolment import KINDS, SCHEMA_VERSION, check_payload, parse_tanggal
@@ -85,6 +85,7 @@ def test_a_nik_is_hidden_in_sixteen_bytes_that_tell_two_apart() -> None:
     assert NIK.encode() not in nik_hash(NIK)
 
 
+@settings(deadline=None)
 @given(st.text("0123456789", min_size=16, max_size=16))
 def test_a_nik_of_digits_is_refused_or_taken_apart_without_loss(nik: str) -> None:
     try:
