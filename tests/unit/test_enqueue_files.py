@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.outbox_draft import AlreadyTaken, Refused, Taken
 from pipeline.adapters.outbox_sqlite import OutboxSettings, create_outbox
 from pipeline.errors import DiskFull, NotFound
@@ -196,6 +197,25 @@ def test_a_file_that_was_enqueued_but_not_put_away_is_not_taken_twice(
     (one,) = look(outbox, spool, threading.Event())
     assert one.counts is not None
     assert (one.counts.taken, one.counts.already, outbox.store.highest_seq()) == (0, 1, 1)
+
+
+def test_a_file_that_is_still_being_written_stays_until_it_is_whole(outbox: Producer, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    prepare(spool)
+    (spool / "a.ndjson").write_bytes(lines(packet(1)))
+
+    class WritesMeanwhile(SystemClock):
+        def now_ms(self) -> int:
+            with open(spool / "a.ndjson", "ab") as file:
+                file.write(lines(packet(2)) if file.tell() < 100 else b"")
+            return super().now_ms()
+
+    slow = Producer(outbox.store, clock=WritesMeanwhile())
+    (one,) = look(slow, spool, threading.Event())
+    assert (one.put, one.waits) == (None, "it changed while it was read")
+    (one,) = look(outbox, spool, threading.Event())
+    assert one.put == spool / "done" / "a.ndjson"
+    assert [named(outbox, 1), named(outbox, 2)] == ["WARGA 1", "WARGA 2"]
 
 
 def test_a_second_file_of_the_same_name_does_not_replace_the_first(outbox: Producer, tmp_path: Path) -> None:
