@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.adapters.outbox_draft import AlreadyTaken, Outcome, Refused, Taken
     from pipeline.adapters.outbox_sqlite import OutboxSettings, create_outbox
-    from pipeline.region.packing import PackingLimits
+    from pipeline.region.attachments import PackingLimits
     from pipeline.region.producer import Producer, open_outbox
 
 __all__ = [
@@ -29,7 +29,7 @@ _WHERE = {
     "Taken": "pipeline.adapters.outbox_draft",
     "OutboxSettings": "pipeline.adapters.outbox_sqlite",
     "create_outbox": "pipeline.adapters.outbox_sqlite",
-    "PackingLimits": "pipeline.region.packing",
+    "PackingLimits": "pipeline.region.attachments",
     "Producer": "pipeline.region.producer",
     "open_outbox": "pipeline.region.producer",
 }

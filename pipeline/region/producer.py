@@ -19,7 +19,8 @@ from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.outbox_draft import AlreadyTaken, Draft, Outcome, Refused, Taken
 from pipeline.adapters.outbox_sqlite import DEFAULT_SETTINGS, OutboxSettings, SqliteOutbox
 from pipeline.ports import Clock
-from pipeline.region.packing import DEFAULT_LIMITS, PackingLimits, draft_of
+from pipeline.region.attachments import DEFAULT_LIMITS, PackingLimits
+from pipeline.region.packing import draft_of
 from schemas.errors import InvalidPacket
 from schemas.identity import PacketId
 

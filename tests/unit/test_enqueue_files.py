@@ -17,8 +17,8 @@ from pipeline.adapters.outbox_draft import AlreadyTaken, Refused, Taken
 from pipeline.adapters.outbox_sqlite import OutboxSettings, create_outbox
 from pipeline.errors import DiskFull, NotFound
 from pipeline.region import Producer, open_outbox
+from pipeline.region.attachments import PackingLimits
 from pipeline.region.intake_files import Counts, enqueue_file, enqueue_stream, files_in
-from pipeline.region.packing import PackingLimits
 from pipeline.region.spool import Spooled, look, prepare, watch_spool
 from schemas.identity import PacketId
 from schemas.packet import read_head

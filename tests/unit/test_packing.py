@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.region.packing import PackingLimits, draft_of, read_line
+from pipeline.region.attachments import PackingLimits
+from pipeline.region.packing import draft_of, read_line
 from schemas.errors import InvalidPacket
 from schemas.lanes import Lane
 from schemas.limits import BATCHED_PACKET_BYTES_MAX
