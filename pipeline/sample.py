@@ -53,7 +53,7 @@ class _Falling:
         self.edges = list(accumulate(weights))
 
     def draw(self, rng: Random) -> str:
-        return self.values[bisect(self.edges, rng.random() * self.edges[-1])]
+        return self.values[bisect(self.edges, rng.random() * self.edges[-1], 0, len(self.edges) - 1)]
 
 
 _MEN, _WOMEN = _Falling(words.MEN), _Falling(words.WOMEN)
