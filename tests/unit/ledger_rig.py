@@ -190,6 +190,15 @@ class Rig:
         found, _ = self.ledger.records_after(REGION, after, 1_000, 1 << 20, reference)
         return list(found)
 
+    def other_region(self, code: str, stored: dict[int, bytes]) -> None:
+        """Another region is let in, joins, and its packets are taken in."""
+        key = PrivateKey.generate(code)
+        self.ledger.admit(code, TOKEN, 1)
+        join = Join(token=TOKEN, sign=key.public.raw.sign, seal=key.public.raw.seal)
+        self.ledger.bind(code, key.public, join, 1)
+        self.link.region_end(code).send(EntryId(1, 1), self.batch(stored, region=code, ours=key))
+        self.intake.step(code)
+
     def aside(self) -> list[str]:
         """Codes of the frames that were kept aside, oldest first."""
         return [row.code for row in reversed(self.ledger.reader.quarantine(REGION))]

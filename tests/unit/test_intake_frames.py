@@ -140,6 +140,12 @@ def test_a_packet_that_breaks_its_schema_is_refused_with_the_reason(
     assert goes_on(rig)
 
 
+@pytest.mark.parametrize("change", [packet(1) + b"more", packet(1, [("a", "a/b", b"12345")])[:-1]])
+def test_a_packet_longer_or_shorter_than_its_head_says_is_refused(rig: Rig, change: bytes) -> None:
+    rig.step(rig.batch({1: change}))
+    assert rig.word(1)[0] is Status.REFUSED
+
+
 def test_deeply_nested_msgpack_is_refused(rig: Rig) -> None:
     head = b"\x95" + b"\x91" * 60_000
     rig.step(rig.batch({1: struct.pack(">I", len(head)) + head}))

@@ -312,6 +312,12 @@ def test_writing_is_durable_and_an_old_sqlite_is_refused(
         asked = [
             connection.exec_driver_sql(f"PRAGMA {one}").scalar() for one in ("synchronous", "journal_mode")
         ]
+        raw = pysqlite3.connect(str(tmp_path / "other.db"), timeout=0, isolation_level=None)
+        with pytest.raises(
+            pysqlite3.OperationalError, match="locked"
+        ):  # ours has the lock from its beginning
+            raw.execute("BEGIN IMMEDIATE")
+        raw.close()
     assert asked == [2, "wal"]
     store.close()
     monkeypatch.setattr(ledger_engine, "SQLITE_LEAST", (99, 0, 0))

@@ -284,7 +284,7 @@ def test_two_validators_cannot_miss_each_others_claims(rig: Rig, tmp_path: Path)
 
 def test_a_claim_that_was_made_meanwhile_makes_the_batch_be_decided_again(rig: Rig, tmp_path: Path) -> None:
     ours = SqlLedger(tmp_path / "ledger.db")
-    rig.step(rig.batch({1: packet(1, [face(b"one")])}))
+    rig.other_region("1801", {1: packet(1, [face(b"one")])})  # so no record of ours is in the way
     rig.clock.ms += 1
     rig.step(rig.batch({2: packet(1, [face(b"two")])}))
     work = ours.unverdicted(10, rig.clock.ms)
@@ -298,11 +298,16 @@ def test_a_claim_that_was_made_meanwhile_makes_the_batch_be_decided_again(rig: R
     ours.close()
 
 
-def test_a_record_that_changed_meanwhile_is_not_overwritten(rig: Rig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("held_before", [False, True])
+def test_a_record_that_changed_meanwhile_is_not_overwritten(
+    rig: Rig, tmp_path: Path, held_before: bool
+) -> None:
     ours = SqlLedger(tmp_path / "ledger.db")
-    rig.step(rig.batch({2: packet(1, alamat="TWO")}))
+    if held_before:
+        rig.take(packet(1, alamat="ZERO"), first=1)
+    rig.step(rig.batch({12: packet(1, alamat="TWO")}))
     rig.clock.ms += 1
-    rig.step(rig.batch({1: packet(1, alamat="ONE")}))
+    rig.step(rig.batch({11: packet(1, alamat="ONE")}))
     work = ours.unverdicted(10, rig.clock.ms)
     late = work._replace(pending=work.pending[1:])
     decisions = decide(late, BUILT_IN, ExactMatcher(), rig.clock.ms)
@@ -310,6 +315,18 @@ def test_a_record_that_changed_meanwhile_is_not_overwritten(rig: Rig, tmp_path: 
     assert not ours.give_verdicts(late, decisions, rig.clock.ms)
     rig.validate()
     assert rig.ledger.reader.records()[0].packet.payload["alamat"] == "TWO"
+    ours.close()
+
+
+def test_a_packet_that_was_decided_meanwhile_is_not_decided_twice(rig: Rig, tmp_path: Path) -> None:
+    ours = SqlLedger(tmp_path / "ledger.db")
+    rig.step(rig.batch({1: packet(1, kind="card_printed")}))  # neither a claim nor a record is in the way
+    work = ours.unverdicted(10, rig.clock.ms)
+    decisions = decide(work, BUILT_IN, ExactMatcher(), rig.clock.ms)
+    rig.validate()
+    standing = rig.ledger.standing(REGION)
+    assert not ours.give_verdicts(work, decisions, rig.clock.ms)
+    assert rig.ledger.standing(REGION) == standing
     ours.close()
 
 
