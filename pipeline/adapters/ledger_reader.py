@@ -21,7 +21,6 @@ from pipeline.adapters.ledger_tables import (
     PACKET,
     QUARANTINE,
     RATE,
-    RECORD,
     REGION,
     REGION_KEY,
     TALLY,
@@ -36,8 +35,11 @@ UNVERDICTED = (Status.RECEIVED_AT_CENTRAL, Status.SEARCH_FAILURE_AT_CENTRAL)
 
 @dataclass(frozen=True)
 class Counts:
-    """Packets as they are now. `by_status` and `by_lane` leave zeros out; `incomplete` are large packets of
-    which only a part is here. `counters` are what happened since the beginning (bytes, duplicates, ...)."""
+    """Packets as they are now; `by_status` and `by_lane` leave zeros out.
+
+    `incomplete`: large packets of which only a part is here. `counters`: what happened since the beginning
+    (bytes, duplicates, ...). `oldest_unverdicted_ms`: when the packet that is due first came.
+    """
 
     received: int
     unverdicted: int
@@ -130,23 +132,25 @@ class LedgerReader(LedgerShelf):
         def number(connection: Connection, of_what: Any) -> int:
             return int(connection.execute(of_what).scalar_one())
 
-        happened = select(COUNTER.c.what, func.sum(COUNTER.c.n)).where(of(COUNTER)).group_by(COUNTER.c.what)
+        counters = select(COUNTER.c.what, func.sum(COUNTER.c.n)).where(of(COUNTER)).group_by(COUNTER.c.what)
         rows = select(func.count())
         parts = rows.select_from(ASSEMBLING).join(EPOCH, EPOCH.c.id == ASSEMBLING.c.epoch_id)
-        oldest = select(func.min(PACKET.c.received_ms)).where(PACKET.c.due_ms.is_not(None), of(PACKET))
+        waits = (PACKET.c.due_ms.is_not(None), of(PACKET))
+        oldest = select(PACKET.c.received_ms).where(*waits).order_by(PACKET.c.due_ms).limit(1)
         with self._store.read() as connection:
             tally = connection.execute(select(TALLY).where(of(TALLY), TALLY.c.n != 0)).all()
             by_status, by_lane = _by_status_and_lane(tally)
+            happened = {what: int(n) for what, n in connection.execute(counters)}
             return Counts(
                 sum(by_lane.values()),
                 sum(by_status.get(status.name, 0) for status in UNVERDICTED),
                 by_status.get(Status.REFUSED.name, 0),
                 number(connection, parts.where(of(EPOCH))),
-                number(connection, rows.select_from(RECORD).where(of(RECORD))),
+                happened.get("records", 0),
                 number(connection, rows.select_from(QUARANTINE).where(of(QUARANTINE))),
                 by_status,
                 by_lane,
-                {what: int(n) for what, n in connection.execute(happened)},
+                happened,
                 connection.execute(oldest).scalar(),
             )
 

@@ -25,7 +25,7 @@ from schemas.packet import Packet, head_bytes, read_head
 from schemas.verdicts import Status
 
 #: Bytes of packets looked at in one batch (at least one packet, however large).
-BYTES_A_BATCH = 64 * 1024 * 1024
+BYTES_A_BATCH = 16 * 1024 * 1024
 _IN_MAX = 500
 
 _same = and_(
@@ -91,6 +91,7 @@ def give_verdicts(connection: Connection, work: Work, decisions: Decisions, now_
         facts_no = _write_words(connection, books, decided, row.facts_no)
         changes = [(nik, held) for (code, nik), held in decisions.records.items() if code == region]
         records_no = _write_records(connection, region, changes, work, row.records_no)
+        books.count("records", sum((region, nik) not in work.records for nik, _ in changes))
         numbered = update(REGION).where(REGION.c.code == region)
         connection.execute(numbered.values(facts_no=facts_no, records_no=records_no))
         books.write(connection)

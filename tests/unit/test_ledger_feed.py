@@ -259,6 +259,7 @@ def test_counts_answer_how_much_is_where(rig: Rig) -> None:
     assert (counts.received, counts.unverdicted, counts.records) == (2, 0, 2)
     assert counts.by_status == {"PRINT_READY_RECORD": 2, "REFUSED": 1}
     assert counts.by_lane == {"record": 2}
+    assert rig.ledger.reader.record_count() == counts.records
     assert rig.ledger.reader.counts("1801").received == 0
     minute = rig.clock.ms // 60_000
     assert rig.ledger.reader.rates(minute)[minute]["received"] == 2

@@ -82,6 +82,7 @@ def test_the_same_citizen_recorded_again_is_print_ready_and_a_new_version(rig: R
     assert (change.version, change.seq) == (1, 2)  # both in one transaction: one change
     rig.take(packet(1, [face(b"one"), ("thumb", "image/x-wsq", b"new")]), first=3)
     assert rig.records()[0].version == 2
+    assert rig.ledger.reader.counts().records == 1
 
 
 def test_a_demographic_packet_updates_a_citizen_who_has_biometrics(rig: Rig) -> None:
