@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import and_, func, select
 
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_packets import nik_key, reasons_of
@@ -129,9 +129,6 @@ class LedgerReader(LedgerShelf):
         def of(table: Any) -> Any:
             return True if region is None else table.c.region == region
 
-        def number(connection: Connection, of_what: Any) -> int:
-            return int(connection.execute(of_what).scalar_one())
-
         counters = select(COUNTER.c.what, func.sum(COUNTER.c.n)).where(of(COUNTER)).group_by(COUNTER.c.what)
         rows = select(func.count())
         parts = rows.select_from(ASSEMBLING).join(EPOCH, EPOCH.c.id == ASSEMBLING.c.epoch_id)
@@ -145,9 +142,9 @@ class LedgerReader(LedgerShelf):
                 sum(by_lane.values()),
                 sum(by_status.get(status.name, 0) for status in UNVERDICTED),
                 by_status.get(Status.REFUSED.name, 0),
-                number(connection, parts.where(of(EPOCH))),
+                connection.execute(parts.where(of(EPOCH))).scalar_one(),
                 happened.get("records", 0),
-                number(connection, rows.select_from(QUARANTINE).where(of(QUARANTINE))),
+                connection.execute(rows.select_from(QUARANTINE).where(of(QUARANTINE))).scalar_one(),
                 by_status,
                 by_lane,
                 happened,
