@@ -1,0 +1,129 @@
+"""Inspection, step 3 (and 4): what the center refused or kept aside, why, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.adapters.ledger_reader import LedgerReader, QuarantineRow
+from pipeline.adapters.outbox_reader import Found, OutboxReader
+from pipeline.errors import NotFound, UsageError
+from pipeline.inspection.trace import reasons_json
+from schemas.errors import SchemaError
+from schemas.identity import parse_packet_id
+from schemas.lanes import Lane
+from schemas.verdicts import Status
+
+VERSION = 1
+#: reason -> what a person can do.
+_WHAT_TO_DO = {
+    "fork": "The identity was given out twice (a restored copy of this folder?): record this citizen again.",
+    "unreadable": "The center may be older than this region: update it. Else record this citizen again.",
+    "invalid_packet": "Correct what the reason names at its source, and enqueue it again as a new packet.",
+    "digest_differs": "The bytes on this disk may be damaged: look at `titian doctor`, and record it again.",
+}
+_ELSE = "Ask whoever keeps the center what the reason means; enqueue it again when it is mended."
+#: code of a frame that was kept aside -> what a person can do.
+_ASIDE = {
+    "unknown_key": "Signed with a key that is not known here: did the region join? See `titian regions`.",
+    "bad_signature": "Changed on its way, or not from who it says. The region sends it again by itself.",
+    "bad_seal": "Sealed to another key: was the center's folder restored? Keep its old keys in DATA/keys.",
+    "malformed": "No frame of Titian, or damaged on its way. The region sends it again by itself.",
+    "unreadable": "Rightly signed, and not to be read here: the region may be newer than this center.",
+}
+_ASIDE_ELSE = "Nothing is lost: what was in it is sent again until it has a receipt."
+
+
+def region_dead(outbox: OutboxReader, lane: Lane | None, limit: int) -> dict[str, Any]:
+    """The document of `dead list` at a region: refused packets, by seq."""
+    total = sum(counts.dead.packets for one, counts in outbox.counts().items() if lane in (None, one))
+    found = outbox.dead(limit if lane is None else 1_000_000_000)
+    chosen = [one for one in found if lane in (None, one.lane)][:limit]
+    return {"version": VERSION, "side": "region", "count": total, "dead": [_packet(one) for one in chosen]}
+
+
+def region_dead_one(outbox: OutboxReader, text: str) -> dict[str, Any]:
+    """One refused packet; raises `NotFound` where it is not there or not refused."""
+    try:
+        identity = parse_packet_id(text)
+    except SchemaError as why:
+        raise UsageError(str(why)) from None
+    found = outbox.find(identity)
+    if found is None:
+        raise NotFound(f"{identity} is not in this outbox")
+    if found.status is not Status.REFUSED:
+        raise NotFound(f"{identity} is not dead, it is {found.state}: `titian trace {identity}` says more")
+    events = [{"at_ms": e.at_ms, "what": e.what, "detail": e.detail} for e in outbox.events_of(identity.seq)]
+    return {"version": VERSION, "side": "region"} | _packet(found) | {"history": events}
+
+
+def _packet(one: Found) -> dict[str, Any]:
+    code = one.reasons[0].code if one.reasons else ""
+    return {
+        "id": str(one.id),
+        "lane": one.lane.label,
+        "kind": one.kind,
+        "size": one.size,
+        "digest": one.digest.hex(),
+        "recorded_ms": one.at_ms,
+        "reasons": reasons_json(one.reasons),
+        "what_to_do": _WHAT_TO_DO.get(code, _ELSE),
+    }
+
+
+def center_dead(ledger: LedgerReader, region: str | None, limit: int) -> dict[str, Any]:
+    """The document of `dead list` at the center: frames kept aside, newest first. Refused packets are
+    only counted: they are their regions' to mend, and listed there."""
+    counts = ledger.counts(region)
+    return {
+        "version": VERSION,
+        "side": "center",
+        "count": counts.quarantined,
+        "refused": counts.refused,
+        "quarantine": [_frame(one) for one in ledger.quarantine(region, limit)],
+    }
+
+
+def center_dead_one(ledger: LedgerReader, text: str) -> dict[str, Any]:
+    """One frame that was kept aside, by its number, or one refused packet; raises `NotFound`."""
+    if text.isascii() and text.isdigit():
+        for one in ledger.quarantine(limit=1_000_000):
+            if one.id == int(text):
+                return {"version": VERSION, "side": "center"} | _frame(one)
+        raise NotFound(
+            f"no frame {text} is kept aside (the oldest make room): `titian dead list` shows those that are"
+        )
+    try:
+        identity = parse_packet_id(text)
+    except SchemaError:
+        raise UsageError(f"{text[:60]!r} is neither a frame's number nor a packet id") from None
+    row = ledger.packet(identity)
+    if row is None or row.status is not Status.REFUSED:
+        state = "not in the ledger" if row is None else f"not refused, it is {row.status.name}"
+        raise NotFound(f"{identity} is {state}")
+    code = row.reasons[0].code if row.reasons else ""
+    return {
+        "version": VERSION,
+        "side": "center",
+        "id": str(row.id),
+        "lane": row.lane.label,
+        "kind": row.kind,
+        "size": row.size,
+        "digest": row.digest.hex(),
+        "recorded_ms": row.at_ms,
+        "reasons": reasons_json(row.reasons),
+        "what_to_do": _WHAT_TO_DO.get(code, _ELSE),
+        "history": [{"at_ms": e.at_ms, "what": e.what, "detail": e.detail} for e in ledger.events(identity)],
+    }
+
+
+def _frame(one: QuarantineRow) -> dict[str, Any]:
+    return {
+        "frame": one.id,
+        "region": one.region,
+        "stream": one.stream,
+        "at_ms": one.at_ms,
+        "bytes": one.bytes,
+        "code": one.code,
+        "sentence": one.sentence,
+        "what_to_do": _ASIDE.get(one.code, _ASIDE_ELSE),
+    }

@@ -1,0 +1,291 @@
+"""Inspection, steps 2 to 7: how much waits where, since when, how fast it moves and when it will be done.
+
+Everything comes from counts that the stores keep, so it answers while nothing runs and does not get slower
+with the backlog. Times: `*_ms` wall clock, `*_s` seconds; sizes in bytes. The names are a contract
+(docs/cli.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.adapters.ledger_reader import UNVERDICTED, Counts, LedgerReader, RegionRow
+from pipeline.adapters.outbox_reader import Amount, LaneCounts, OutboxReader
+from pipeline.adapters.registry_reader import RegistryReader
+from pipeline.inspection.alarms import center_alarms, region_alarms
+from pipeline.inspection.running import LinkState
+from schemas.lanes import Lane
+from schemas.verdicts import Status
+
+VERSION = 1
+#: The windows over which rates are measured, seconds.
+WINDOWS = {"minute": 60, "hour": 3_600}
+DAY_S = 86_400
+
+
+def waiting_for_verdict(by_status: Mapping[Status | None, Amount]) -> Amount:
+    """Packets that still wait for the center: no word, received, or a search that is tried again.
+
+    A person's decision (`ADJUDICATE_RECORD`) is a word, and not waited for."""
+    still = (None, *UNVERDICTED)
+    return sum((amount for status, amount in by_status.items() if status in still), Amount())
+
+
+# --- the region -----------------------------------------------------------------------------------
+
+
+def region_depth(
+    outbox: OutboxReader,
+    registry: RegistryReader,
+    link: LinkState,
+    *,
+    now_ms: int,
+    free_bytes: int,
+    low_water_bytes: int,
+) -> dict[str, Any]:
+    """The whole document of a region. `free_bytes` are the disk's; enqueueing ends at `low_water_bytes`."""
+    meta, counts = outbox.meta(), outbox.counts()
+    rates = region_rates(outbox, now_ms, meta.made_ms)
+    without = sum((one.without_receipt for one in counts.values()), Amount())
+    unverdicted = sum((waiting_for_verdict(one.by_status) for one in counts.values()), Amount())
+    dead = sum(one.dead.packets for one in counts.values())
+    lanes = {lane.label: _lane(outbox, counts[lane], now_ms) for lane in Lane}
+    found: dict[str, Any] = {
+        "version": VERSION,
+        "side": "region",
+        "region": meta.region,
+        "epoch": meta.epoch,
+        "at_ms": now_ms,
+        "waiting": without.packets,
+        "waiting_bytes": without.bytes,
+        "unverdicted": unverdicted.packets,
+        "dead": dead,
+        "recorded": sum(one.total.packets for one in counts.values()),
+        "oldest_ms": min(
+            (one["oldest_ms"] for one in lanes.values() if one["oldest_ms"] is not None), default=None
+        ),
+        "lanes": lanes,
+        "by_status": _by_status(counts.values()),
+        "rates": rates,
+        "eta_s": eta_s(without.packets, rates),
+        "runway": runway(free_bytes, low_water_bytes, _grown_per_day(outbox, now_ms, meta.made_ms)),
+        "registry": _registry(registry),
+        "tallies": meta.tallies,
+        "link": link.to_json(),
+    }
+    found["alarms"] = region_alarms(found)
+    return found
+
+
+def _lane(outbox: OutboxReader, counts: LaneCounts, now_ms: int) -> dict[str, Any]:
+    oldest = outbox.oldest(counts.lane) if counts.waiting.packets else None
+    return {
+        "waiting": counts.without_receipt.packets,
+        "waiting_bytes": counts.without_receipt.bytes,
+        "not_sent": counts.waiting.packets,
+        "not_sent_bytes": counts.waiting.bytes,
+        "in_stream": counts.in_stream.packets,
+        "in_stream_bytes": counts.in_stream.bytes,
+        "unverdicted": waiting_for_verdict(counts.by_status).packets,
+        "dead": counts.dead.packets,
+        "recorded": counts.total.packets,
+        "recorded_bytes": counts.total.bytes,
+        "oldest_ms": oldest,
+        "oldest_age_s": None if oldest is None else max(0.0, (now_ms - oldest) / 1000),
+    }
+
+
+def _by_status(counts: Iterable[LaneCounts]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for lane in counts:
+        for status, amount in lane.by_status.items():
+            if status is not None and amount.packets:
+                found[status.name] = found.get(status.name, 0) + amount.packets
+    return found
+
+
+def _registry(registry: RegistryReader) -> dict[str, Any]:
+    cursors = registry.cursors()
+    return {
+        "records": registry.count(),
+        "facts_cursor": cursors.facts,
+        "records_cursor": cursors.records,
+        "facts_not_settled": registry.unsettled(),
+        "kept_raw": len(registry.raw(1_000)),
+    }
+
+
+def until_empty(outbox: OutboxReader | None, ledger: LedgerReader | None) -> tuple[int, int]:
+    """(`waiting`, `unverdicted`) alone, of a region's outbox or a center's ledger: cheap to poll."""
+    if outbox is not None:
+        lanes = outbox.counts().values()
+        return (
+            sum(one.without_receipt.packets for one in lanes),
+            sum(waiting_for_verdict(one.by_status).packets for one in lanes),
+        )
+    assert ledger is not None
+    counts = ledger.counts()
+    return counts.incomplete, counts.unverdicted
+
+
+# --- rates ----------------------------------------------------------------------------------------
+
+
+def per_second(minutes: Mapping[int, float], window_s: int, now_ms: int, age_s: float) -> float:
+    """How much a second over the last `window_s`, from sums by minute of the wall clock.
+
+    Of the minute that the window's beginning cuts, the part inside it counts in proportion. `age_s`: for how
+    long there has been anything to count.
+    """
+    first_ms = now_ms - window_s * 1000
+    cut = first_ms // 60_000
+    whole = sum(n for minute, n in minutes.items() if cut < minute <= now_ms // 60_000)
+    part = minutes.get(cut, 0) * (1 - first_ms % 60_000 / 60_000)
+    return (whole + part) / max(1.0, min(float(window_s), age_s))
+
+
+def region_rates(outbox: OutboxReader, now_ms: int, made_ms: int) -> dict[str, Any]:
+    """Packets and bytes a second that came in, went out, got a receipt, a verdict, were refused."""
+    packets: dict[str, dict[int, float]] = {}
+    sizes: dict[str, dict[int, float]] = {}
+    for one in outbox.rates(now_ms // 60_000 - 60):
+        for table, n in ((packets, one.packets), (sizes, one.bytes)):
+            minutes = table.setdefault(one.what, {})
+            minutes[one.minute] = minutes.get(one.minute, 0) + n
+    age_s = (now_ms - made_ms) / 1000
+    return {
+        name: {
+            what: {
+                "packets_s": round(per_second(packets.get(what, {}), window_s, now_ms, age_s), 4),
+                "bytes_s": round(per_second(sizes.get(what, {}), window_s, now_ms, age_s), 1),
+            }
+            for what in ("in", "out", "receipt", "verdict", "refused")
+        }
+        for name, window_s in WINDOWS.items()
+    }
+
+
+def eta_s(waiting: int, rates: Mapping[str, Any]) -> float | None:
+    """When what waits will have its receipts, in seconds: at the last minute's rate, else the last hour's.
+
+    `None` where nothing moves, so that nobody can say."""
+    if waiting == 0:
+        return 0.0
+    for window in WINDOWS:
+        rate = float(rates[window]["receipt"]["packets_s"])
+        if rate > 0:
+            return round(waiting / rate, 1)
+    return None
+
+
+def runway(free_bytes: int, low_water_bytes: int, grown_bytes_per_day: float) -> dict[str, Any]:
+    """For how long the disk lasts at the rate at which packets came in the last two days."""
+    room = max(0, free_bytes - low_water_bytes)
+    days = room / grown_bytes_per_day if grown_bytes_per_day > 0 else None
+    return {
+        "free_bytes": free_bytes,
+        "low_water_bytes": low_water_bytes,
+        "grows_bytes_day": round(grown_bytes_per_day),
+        "full_in_days": None if days is None else round(days, 1),
+    }
+
+
+def _grown_per_day(outbox: OutboxReader, now_ms: int, made_ms: int) -> float:
+    rows = outbox.rates(now_ms // 60_000 - 2 * 24 * 60)
+    came = sum(one.bytes for one in rows if one.what == "in")
+    # An outbox made an hour ago with a first load in it does not grow by 24 such loads a day.
+    return came / max(1.0, min(2.0, (now_ms - made_ms) / 1000 / DAY_S))
+
+
+# --- the center -----------------------------------------------------------------------------------
+
+
+def center_depth(
+    ledger: LedgerReader, *, running: bool, now_ms: int, only: str | None = None
+) -> dict[str, Any]:
+    """The whole document of a center, or of one of its regions (`only`)."""
+    rows = [row for row in ledger.regions() if only is None or row.code == only]
+    counts = ledger.counts(only)
+    incarnation = ledger.incarnation()
+    found: dict[str, Any] = {
+        "version": VERSION,
+        "side": "center",
+        "at_ms": now_ms,
+        "waiting": counts.incomplete,
+        "unverdicted": counts.unverdicted,
+        "dead": counts.refused,
+        "received": counts.received,
+        "records": counts.records,
+        "quarantined": counts.quarantined,
+        "oldest_unverdicted_ms": counts.oldest_unverdicted_ms,
+        "by_status": counts.by_status,
+        "lanes": {lane.label: {"received": counts.by_lane.get(lane.label, 0)} for lane in Lane},
+        "rates": _center_rates(ledger, only, now_ms, None if incarnation is None else incarnation[1]),
+        "counters": counts.counters,
+        "running": running,
+        "regions": [
+            entry | _region_counts(ledger.counts(entry["region"])) for entry in regions_json(rows, now_ms)
+        ],
+    }
+    found["alarms"] = center_alarms(found)
+    return found
+
+
+def _center_rates(
+    ledger: LedgerReader, only: str | None, now_ms: int, began_ms: int | None
+) -> dict[str, Any]:
+    minutes: dict[str, dict[int, float]] = {}
+    for minute, happened in ledger.rates(now_ms // 60_000 - 60, only).items():
+        for what, n in happened.items():
+            minutes.setdefault("verdict" if what in Status.__members__ else what, {}).setdefault(minute, 0)
+            minutes["verdict" if what in Status.__members__ else what][minute] += n
+    age_s = 0.0 if began_ms is None else (now_ms - began_ms) / 1000
+    return {
+        name: {
+            "received": {"packets_s": round(_rate(minutes, "received", window_s, now_ms, age_s), 4)},
+            "verdict": {"packets_s": round(_rate(minutes, "verdict", window_s, now_ms, age_s), 4)},
+            "frames": {"bytes_s": round(_rate(minutes, "bytes", window_s, now_ms, age_s), 1)},
+        }
+        for name, window_s in WINDOWS.items()
+    }
+
+
+def _rate(
+    minutes: Mapping[str, Mapping[int, float]], what: str, window_s: int, now_ms: int, age_s: float
+) -> float:
+    return per_second(minutes.get(what, {}), window_s, now_ms, age_s)
+
+
+def regions_json(rows: Sequence[RegionRow], now_ms: int) -> list[dict[str, Any]]:
+    """What the center knows of each region that it ever admitted."""
+    return [
+        {
+            "region": row.code,
+            "state": "revoked"
+            if row.revoked_ms is not None
+            else "joined"
+            if row.joined
+            else "not joined yet",
+            "admitted_ms": row.admitted_ms,
+            "revoked_ms": row.revoked_ms,
+            "keys": row.keys,
+            "session": row.session,
+            "epoch": row.epoch,
+            "highest_seq": row.highest_seq,
+            "last_seen_ms": row.last_seen_ms,
+            "last_seen_s": None if row.last_seen_ms is None else max(0.0, (now_ms - row.last_seen_ms) / 1000),
+        }
+        for row in rows
+    ]
+
+
+def _region_counts(counts: Counts) -> dict[str, Any]:
+    return {
+        "received": counts.received,
+        "waiting": counts.incomplete,
+        "unverdicted": counts.unverdicted,
+        "dead": counts.refused,
+        "records": counts.records,
+        "quarantined": counts.quarantined,
+    }

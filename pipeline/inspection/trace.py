@@ -1,0 +1,187 @@
+"""Inspection, steps 2 to 7: where a packet is, what happened to it, and why it waits, in a sentence.
+
+The document (JSON of `titian trace`): `version`, `side`, `at_ms`, `packets` (each with `id`, `state`, `why`,
+`reasons`, `history`), `record`. Times `*_ms` wall clock, sizes in bytes. Names and NIKs do not stand in it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.adapters.ledger_reader import EventRow, LedgerReader, PacketRow
+from pipeline.adapters.outbox_reader import Event, Found, OutboxReader
+from pipeline.adapters.registry_reader import RegistryReader
+from pipeline.errors import NotFound, UsageError
+from pipeline.inspection.running import LinkState
+from pipeline.inspection.why import center_why, region_why
+from pipeline.lifecycle import MEANING
+from schemas.errors import SchemaError
+from schemas.identity import PacketId, parse_packet_id
+from schemas.nik import nik_hash, parse_nik
+from schemas.verdicts import Reason, sentence
+
+VERSION = 1
+Query = PacketId | str
+"""A packet's identity, or a NIK as text."""
+
+
+def parse_query(text: str) -> Query:
+    """What was asked for; raises `UsageError` if it is neither an id nor a NIK."""
+    if text.isascii() and text.isdigit():
+        try:
+            parse_nik(text)
+        except SchemaError as why:
+            raise UsageError(f"that is no NIK: {why}") from None
+        return text
+    try:
+        return parse_packet_id(text)
+    except SchemaError:
+        raise UsageError(
+            f"{text[:60]!r} is neither a packet id (such as 1806-k3v9qa-000123) nor a NIK of 16 digits"
+        ) from None
+
+
+# --- the region -----------------------------------------------------------------------------------
+
+
+def region_trace(
+    outbox: OutboxReader, registry: RegistryReader, link: LinkState, query: Query, now_ms: int
+) -> dict[str, Any]:
+    """The document at the region; raises `NotFound`."""
+    record = None
+    if isinstance(query, PacketId):
+        one = outbox.find(query)
+        found = [] if one is None else [one]
+    else:
+        found = outbox.find_by_nik_hash(nik_hash(query))
+        held = registry.record(query)
+        if held is not None:
+            record = {
+                "version": held.version,
+                "status": held.status.name,
+                "source": str(PacketId(outbox.meta().region, held.epoch, held.seq)),
+            }
+    if not found and record is None:
+        raise NotFound(_not_here(outbox, query))
+    packets = [_region_packet(outbox, link, one, now_ms) for one in found]
+    return _document("region", now_ms, packets, [] if record is None else [record])
+
+
+def _not_here(outbox: OutboxReader, query: Query) -> str:
+    meta = outbox.meta()
+    if not isinstance(query, PacketId):
+        return "neither the outbox nor the registry knows that NIK"
+    if query.region != meta.region:
+        return f"{query} is of region {query.region}; this is region {meta.region}"
+    if query.epoch not in meta.epochs:
+        return f"{query}: this outbox never had the epoch {query.epoch} (it has {', '.join(meta.epochs)})"
+    return f"{query} is not in the outbox: the newest packet of this epoch is number {meta.highest_seq}"
+
+
+def _region_packet(outbox: OutboxReader, link: LinkState, found: Found, now_ms: int) -> dict[str, Any]:
+    current = found.place is not None
+    events = outbox.events_of(found.id.seq) if current else []
+    return {
+        "id": str(found.id),
+        "lane": found.lane.label,
+        "kind": found.kind,
+        "size": found.size,
+        "digest": found.digest.hex(),
+        "recorded_ms": found.at_ms,
+        "state": found.state,
+        "meaning": MEANING.get(found.state, ""),
+        "final": found.status is not None and found.status.final,
+        "reasons": reasons_json(found.reasons),
+        "fact_no": found.fact_no,
+        "now_id": None if found.now is None else str(found.now),
+        "why": region_why(outbox, link, found, events, now_ms),
+        "history": [_event(one) for one in events],
+    }
+
+
+def _event(one: Event) -> dict[str, Any]:
+    return {"at_ms": one.at_ms, "what": one.what, "detail": one.detail}
+
+
+# --- the center -----------------------------------------------------------------------------------
+
+
+def center_trace(ledger: LedgerReader, query: Query, now_ms: int) -> dict[str, Any]:
+    """The document at the center; raises `NotFound`."""
+    records: list[dict[str, Any]] = []
+    if isinstance(query, PacketId):
+        one = ledger.packet(query)
+        found = [] if one is None else [one]
+    else:
+        # the index holds 8 bytes of a hash: two NIKs may share them
+        found = [row for row in ledger.packets_of(query) if _is_of(ledger, row, query)]
+        records = [
+            {
+                "region": row.region,
+                "version": row.version,
+                "status": row.status.name,
+                "source": str(row.source),
+            }
+            for row in ledger.records(nik=query)
+        ]
+    if not found and not records:
+        raise NotFound(_not_there(ledger, query, now_ms))
+    return _document("center", now_ms, [_center_packet(ledger, row, now_ms) for row in found], records)
+
+
+def _is_of(ledger: LedgerReader, row: PacketRow, nik: str) -> bool:
+    head = ledger.head(row.id)
+    return head is None or head.nik == nik
+
+
+def _not_there(ledger: LedgerReader, query: Query, now_ms: int) -> str:
+    if not isinstance(query, PacketId):
+        return "the ledger knows no packet and no record of that NIK"
+    region = next((row for row in ledger.regions() if row.code == query.region), None)
+    if region is None:
+        return f"{query}: region {query.region} was never admitted"
+    if region.last_seen_ms is None:
+        return f"{query} is not here: region {query.region} was never heard"
+    heard = f"the region was last heard {max(0, now_ms - region.last_seen_ms) // 1000:,} s ago"
+    if query.epoch == region.epoch and query.seq <= region.highest_seq:
+        return f"{query} is recorded at the region and not here yet; {heard}, look there why it waits"
+    return f"{query} is not here, and the region has not spoken of it; {heard}"
+
+
+def _center_packet(ledger: LedgerReader, row: PacketRow, now_ms: int) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "lane": row.lane.label,
+        "kind": row.kind,
+        "size": row.size,
+        "digest": row.digest.hex(),
+        "recorded_ms": row.at_ms,
+        "received_ms": row.received_ms,
+        "verdict_ms": row.verdict_ms,
+        "state": row.status.name,
+        "meaning": MEANING.get(row.status.name, ""),
+        "final": row.status.final,
+        "reasons": reasons_json(row.reasons),
+        "fact_no": row.fact_no,
+        "now_id": None,
+        "why": center_why(ledger, row, now_ms),
+        "history": [_event_row(one) for one in ledger.events(row.id)],
+    }
+
+
+def _event_row(one: EventRow) -> dict[str, Any]:
+    return {"at_ms": one.at_ms, "what": one.what, "detail": one.detail}
+
+
+def reasons_json(reasons: tuple[Reason, ...]) -> list[dict[str, str]]:
+    """Reasons with their sentences, English and Indonesian."""
+    return [
+        {"code": one.code, "detail": one.detail, "en": sentence(one), "id": sentence(one, "id")}
+        for one in reasons
+    ]
+
+
+def _document(
+    side: str, now_ms: int, packets: list[dict[str, Any]], records: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {"version": VERSION, "side": side, "at_ms": now_ms, "packets": packets, "records": records}

@@ -1,0 +1,94 @@
+"""Inspection: why a packet waits, in one sentence with numbers (empty where it waits for nothing)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.adapters.ledger_reader import LedgerReader, PacketRow
+from pipeline.adapters.outbox_reader import Event, Found, OutboxReader
+from pipeline.inspection.alarms import refusal_sentence
+from pipeline.inspection.running import LinkState
+from pipeline.lifecycle import Place
+from schemas.verdicts import Status
+
+#: What `push` says it waits for -> what that means.
+_WAITS = {
+    "link window": "what is on the link has not arrived yet",
+    "receipt window": "the center has not acknowledged what it was sent before",
+    "hold": "the center asks to hold",
+    "full": "the center's broker has no memory left",
+}
+_WORDS = {
+    Status.RECEIVED_AT_CENTRAL: "the center has it; its verdict is not here yet",
+    Status.SEARCH_FAILURE_AT_CENTRAL: "the center's search failed; it is tried again by itself",
+    Status.ADJUDICATE_RECORD: "a person at the center decides",
+    Status.REFUSED: "the center refused it; it goes nowhere by itself: `titian dead show` says what to do",
+}
+
+
+def region_why(
+    outbox: OutboxReader, link: LinkState, found: Found, events: Sequence[Event], now_ms: int
+) -> str:
+    """Why it waits, seen from its region."""
+    if found.place is None:
+        if found.now is not None:
+            return f"it was numbered anew after a loss: look for {found.now}"
+        return "" if found.status is not None else "it belongs to an earlier epoch that is over"
+    if found.status is not None:
+        return "" if found.status in _QUIET else _WORDS[found.status]
+    if found.place is Place.IN_STREAM:
+        since = _since(events, now_ms)
+        return f"all of it was sent{since}; the center has not acknowledged it yet; {_link(link)}"
+    counts = outbox.counts()[found.lane]
+    part = "a part of it was sent; the rest" if found.place is Place.PARTLY_IN_STREAM else "it"
+    ahead = (
+        f"is among {counts.waiting.packets:,} packets ({counts.waiting.bytes:,} B) of lane {found.lane.label}"
+    )
+    return f"{part} {ahead} that are not sent; {_link(link)}"
+
+
+_QUIET = frozenset(Status) - frozenset(_WORDS)
+
+
+def _since(events: Sequence[Event], now_ms: int) -> str:
+    sent = [one.at_ms for one in events if one.what == "sent"]
+    return f" {max(0, now_ms - sent[-1]) // 1000:,} s ago" if sent else ""
+
+
+def _link(link: LinkState) -> str:
+    """How the link stands, in a clause."""
+    if link.state == "not running":
+        return "this side is not running: `titian up`"
+    if link.state == "unknown":
+        return "the worker has said nothing lately: see DATA/run/logs"
+    if link.value("superseded"):
+        return "another machine speaks as this region: `titian up --take-over`"
+    if link.value("refusal"):
+        return refusal_sentence(str(link.value("refusal")))
+    if link.value("denied"):
+        return f"the center's broker denies us: {link.value('denied')}"
+    if link.state == "down":
+        return f"the link has been down for {link.value('down_for_s') or 0:,.0f} s"
+    waits = str(link.value("waits") or "")
+    if waits:
+        flight, window = link.value("in_flight_bytes") or 0, link.value("window_bytes") or 0
+        said = _WAITS.get(waits, waits)
+        return f"the link is up; {said} ({flight:,} of {window:,} B in flight)"
+    return "the link is up and sends"
+
+
+def center_why(ledger: LedgerReader, row: PacketRow, now_ms: int) -> str:
+    """Why it waits, seen from the center."""
+    if row.status in _QUIET:
+        return ""
+    if row.due_ms is None:
+        return (
+            _WORDS[row.status]
+            if row.status is not Status.RECEIVED_AT_CENTRAL
+            else "no validation is due for it"
+        )
+    waiting = ledger.counts().unverdicted
+    due_s = (row.due_ms - now_ms) / 1000
+    when = f"due in {due_s:,.0f} s" if due_s > 0 else f"due for {-due_s:,.0f} s"
+    tried = f", tried {row.tries} times" if row.tries else ""
+    return f"it is among {waiting:,} packets that wait for a verdict, {when}{tried}"

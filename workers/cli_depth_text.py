@@ -1,0 +1,137 @@
+"""The document of `depth` as text for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workers.render import number, plain_table, size, span
+
+#: A disk that lasts longer than this needs no word.
+_DAYS_SHOWN = 3_650
+
+
+def depth_text(found: dict[str, Any]) -> str:
+    """The whole of it, many lines."""
+    return "\n".join(_region(found) if found["side"] == "region" else _center(found))
+
+
+def _region(found: dict[str, Any]) -> list[str]:
+    lines = [
+        f"region {found['region']}: {number(found['waiting'])} wait for a receipt "
+        f"({size(found['waiting_bytes'])}), {number(found['unverdicted'])} for a verdict, "
+        f"{number(found['dead'])} dead; {number(found['recorded'])} recorded, "
+        f"{number(found['registry']['records'])} records",
+        "",
+        plain_table(
+            ["lane", "waiting", "bytes", "not sent", "in stream", "no verdict", "dead", "oldest"],
+            [
+                [
+                    name,
+                    number(lane["waiting"]),
+                    size(lane["waiting_bytes"]),
+                    number(lane["not_sent"]),
+                    number(lane["in_stream"]),
+                    number(lane["unverdicted"]),
+                    number(lane["dead"]),
+                    span(lane["oldest_age_s"]),
+                ]
+                for name, lane in found["lanes"].items()
+            ],
+            right=range(1, 8),
+        ),
+        "",
+        _rates(found),
+        _eta(found),
+        _link(found["link"]),
+        _runway(found["runway"]),
+    ]
+    if found["by_status"]:
+        lines.append("verdicts: " + _statuses(found["by_status"]))
+    return lines + _alarms(found)
+
+
+def _rates(found: dict[str, Any]) -> str:
+    parts = []
+    for window, rates in found["rates"].items():
+        parts.append(
+            f"last {window}: in {rates['in']['packets_s']:.3g}/s, out {rates['out']['packets_s']:.3g}/s "
+            f"({size(rates['out']['bytes_s'])}/s), receipts {rates['receipt']['packets_s']:.3g}/s"
+        )
+    return "\n".join(parts)
+
+
+def _eta(found: dict[str, Any]) -> str:
+    if not found["waiting"]:
+        return "all of it is at the center"
+    if found["eta_s"] is None:
+        return "nothing moves: no time can be given"
+    return f"at this rate all of it is at the center in {span(found['eta_s'])}"
+
+
+def _link(link: dict[str, Any]) -> str:
+    if link["state"] == "not running":
+        return "link: not running"
+    if link["state"] == "unknown":
+        return f"link: unknown (the worker last spoke {span(link['age_s'])} ago)"
+    down = f" for {span(link['down_for_s'])}" if link["state"] == "down" else ""
+    waits = f", waits for: {link['waits']}" if link["waits"] else ""
+    return (
+        f"link: {link['state']}{down}, {size(link['in_flight_bytes'] or 0)} of "
+        f"{size(link['window_bytes'] or 0)} in flight, "
+        f"session {link['session']}{waits} (said {span(link['age_s'])} ago)"
+    )
+
+
+def _runway(runway: dict[str, Any]) -> str:
+    days = runway["full_in_days"]
+    until = (
+        ""
+        if days is None or days > _DAYS_SHOWN
+        else f", full in {days:,.0f} days at the rate of the last two"
+    )
+    return f"disk: {size(runway['free_bytes'])} free{until}"
+
+
+def _center(found: dict[str, Any]) -> list[str]:
+    lines = [
+        f"center: {number(found['received'])} received, {number(found['unverdicted'])} wait for a verdict, "
+        f"{number(found['waiting'])} are here in part, {number(found['dead'])} refused, "
+        f"{number(found['quarantined'])} frames kept aside; {number(found['records'])} records",
+        "" if found["running"] else "not running",
+    ]
+    if found["regions"]:
+        lines.append(
+            plain_table(
+                ["region", "state", "received", "no verdict", "in part", "refused", "records", "last heard"],
+                [
+                    [
+                        one["region"],
+                        one["state"],
+                        number(one["received"]),
+                        number(one["unverdicted"]),
+                        number(one["waiting"]),
+                        number(one["dead"]),
+                        number(one["records"]),
+                        "never" if one["last_seen_s"] is None else f"{span(one['last_seen_s'])} ago",
+                    ]
+                    for one in found["regions"]
+                ],
+                right=range(2, 8),
+            )
+        )
+    for window, rates in found["rates"].items():
+        lines.append(
+            f"last {window}: received {rates['received']['packets_s']:.3g}/s, "
+            f"verdicts {rates['verdict']['packets_s']:.3g}/s, {size(rates['frames']['bytes_s'])}/s of frames"
+        )
+    if found["by_status"]:
+        lines.append("by status: " + _statuses(found["by_status"]))
+    return lines + _alarms(found)
+
+
+def _statuses(by_status: dict[str, int]) -> str:
+    return ", ".join(f"{name} {number(n)}" for name, n in by_status.items())
+
+
+def _alarms(found: dict[str, Any]) -> list[str]:
+    return [f"! {one['text']}" for one in found["alarms"]]

@@ -1,0 +1,40 @@
+"""The command that looks after a side's health: `doctor`."""
+
+from __future__ import annotations
+
+import typer
+
+from workers.cli_common import Data, Json, folder_of, no
+
+
+def doctor(data: Data = None, as_json: Json = False) -> None:
+    """Is this side healthy: disk, clock, keys, stores, brokers, link; each with what to do.
+
+    Exit code 1 if anything fails.
+
+    \b
+    Examples:
+      titian doctor --data /var/lib/titian
+      titian doctor --json
+    """
+    from pipeline.adapters.clock import SystemClock
+    from pipeline.inspection.doctor import document
+    from workers import render
+    from workers.probing import examine
+
+    folder = folder_of(data)
+    checks = []
+    for one in examine(folder):
+        checks.append(one)
+        if not as_json:
+            print(f"{one.level:<4}  {one.name}: {render.clean(one.said)}" + (f"; {one.do}" if one.do else ""))
+    found = document(folder.settings.side, SystemClock().now_ms(), checks)
+    if as_json:
+        render.print_json(found)
+    if not found["healthy"]:
+        no()
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(doctor)

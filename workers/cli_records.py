@@ -1,0 +1,290 @@
+"""Commands over what came out: `records`, and `dead list` and `dead show`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workers.cli_common import Data, Json, Lanes, Region, folder_of, no, note, said
+
+if TYPE_CHECKING:
+    from pipeline.adapters.folder import Folder
+    from pipeline.inspection.records import OneRecord
+    from workers.looking import CenterLook, RegionLook
+
+_Limit = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="At most so many.")]
+
+
+def records(
+    data: Data = None,
+    as_json: Json = False,
+    count: Annotated[bool, typer.Option("--count", help="Only how many there are.")] = False,
+    limit: _Limit = 100,
+    region: Region = None,
+    nik: Annotated[
+        str | None,
+        typer.Option(
+            "--nik", metavar="NIK", help="One citizen's; - reads it from stdin.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="With --nik: write record.json and the attachments there.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """What the registry (at a region) or the ledger (at the center) holds to be true.
+
+    \b
+    Examples:
+      titian records --data region --count
+      titian records --data region --limit 10 --json
+      titian records --data center --nik - --out citizen < nik.txt
+    """
+    from pipeline.errors import UsageError
+    from workers import render
+    from workers.looking import look
+
+    if out is not None and nik is None:
+        raise UsageError("--out writes one citizen's record: say whose with --nik")
+    if count and nik is not None:
+        raise UsageError("--count and --nik do not go together")
+    folder = folder_of(data, "center" if region is not None else None)
+    store = look(folder)
+    if nik is not None:
+        _one(store, said(nik, "NIK"), region, out, as_json)
+        return
+    total = _count(store, region)
+    if count and not as_json:
+        print(total)
+        return
+    found = [] if count else list(_some(store, folder, region, limit))
+    if as_json:
+        document: dict[str, Any] = {"version": 1, "side": folder.settings.side, "count": total}
+        render.print_json(document if count else document | {"records": [one.to_json() for one in found]})
+        return
+    _table(found, total)
+
+
+def _count(store: RegionLook | CenterLook, region: str | None) -> int:
+    from workers.looking import CenterLook
+
+    return store.ledger.record_count(region) if isinstance(store, CenterLook) else store.registry.count()
+
+
+def _some(
+    store: RegionLook | CenterLook, folder: Folder, region: str | None, limit: int
+) -> Iterable[OneRecord]:
+    from pipeline.inspection.records import center_records, region_records
+    from workers.looking import CenterLook
+
+    if isinstance(store, CenterLook):
+        return center_records(store.ledger, region=region, limit=limit)
+    return region_records(store.registry, folder.settings.region, limit)
+
+
+def _table(found: list[OneRecord], total: int) -> None:
+    from workers import render
+
+    if not total:
+        note("there are no records yet")
+        return
+    rows = [
+        [
+            one.nik,
+            render.clean(str(one.packet.payload.get("nama", ""))),
+            one.status.name,
+            str(one.version),
+            str(one.source),
+            str(len(one.packet.attachments)),
+        ]
+        for one in found
+    ]
+    render.table(["nik", "nama", "status", "version", "from", "attachments"], rows, right=[3, 5])
+    if len(found) < total:
+        note(f"{len(found):,} of {total:,}; --limit N shows more")
+
+
+def _one(
+    store: RegionLook | CenterLook, nik: str, region: str | None, out: Path | None, as_json: bool
+) -> None:
+    from workers import render
+    from workers.looking import CenterLook
+    from workers.record_files import write_records
+
+    found = _of_citizen(store, nik, region)
+    if not found:
+        no("there is no record of that NIK here")
+    written = write_records(found, out) if out is not None else {}
+    if as_json:
+        shown = [one.to_json() | ({"files": written[one.region].files} if written else {}) for one in found]
+        side = "center" if isinstance(store, CenterLook) else "region"
+        render.print_json({"version": 1, "side": side, "count": len(found), "records": shown})
+    elif out is None:
+        for one in found:
+            _show_one(one)
+    else:
+        print(f"{sum(len(one.files) for one in written.values())} files in {out}")
+    for one in found:
+        if out is not None and one.absent and one.packet.attachments:
+            note(f"without its {len(one.packet.attachments)} attachments: {one.absent}; the center has them")
+    differ = [name for one in written.values() for name in one.differ]
+    if differ:
+        no(f"written as they are stored, but not what the record says they are: {', '.join(differ)}")
+
+
+def _show_one(one: OneRecord) -> None:
+    from workers import render
+
+    rows = [("source", str(one.source)), ("status", one.status.name), ("version", str(one.version))]
+    rows += [(render.clean(name), render.clean(str(value))) for name, value in one.packet.payload.items()]
+    rows += [(a.name, f"{a.media_type}, {render.size(a.size)}") for a in one.packet.attachments]
+    render.pairs(rows)
+
+
+def _of_citizen(store: RegionLook | CenterLook, nik: str, region: str | None) -> list[OneRecord]:
+    from pipeline.errors import UsageError
+    from pipeline.inspection.records import center_records, region_record
+    from schemas.errors import SchemaError
+    from schemas.nik import parse_nik
+    from workers.looking import CenterLook
+
+    try:
+        parse_nik(nik)
+    except SchemaError as why:
+        raise UsageError(f"that is no NIK: {why}") from None
+    if isinstance(store, CenterLook):
+        return center_records(store.ledger, nik=nik, region=region)
+    folder = store.folder
+    one = region_record(store.registry, store.outbox, folder.path, folder.settings.region, nik)
+    return [] if one is None else [one]
+
+
+# --- dead -----------------------------------------------------------------------------------------
+
+dead = typer.Typer(
+    name="dead", no_args_is_help=True, rich_markup_mode=None, help="What was refused or kept aside, and why."
+)
+
+
+@dead.command("list")
+def dead_list(
+    data: Data = None, as_json: Json = False, limit: _Limit = 100, lane: Lanes = None, region: Region = None
+) -> None:
+    """At a region: packets that the center refused. At the center: frames that were kept aside.
+
+    \b
+    Examples:
+      titian dead list --data region
+      titian dead list --data region --lane biometric --json
+    """
+    from pipeline.inspection.dead import center_dead, region_dead
+    from schemas.lanes import parse_lane
+    from workers import render
+    from workers.looking import CenterLook, look
+
+    side = "center" if region is not None else "region" if lane is not None else None
+    wanted = None if lane is None else parse_lane(lane)
+    store = look(folder_of(data, side))
+    if isinstance(store, CenterLook):
+        found = center_dead(store.ledger, region, limit)
+    else:
+        found = region_dead(store.outbox, wanted, limit)
+    if as_json:
+        render.print_json(found)
+    elif isinstance(store, CenterLook):
+        _aside_table(found)
+    else:
+        _dead_table(found)
+
+
+def _dead_table(found: dict[str, Any]) -> None:
+    from workers import render
+
+    if not found["count"]:
+        note("nothing is dead")
+        return
+    rows = [
+        [
+            one["id"],
+            one["lane"],
+            one["kind"],
+            render.size(one["size"]),
+            render.clean(one["reasons"][0]["en"] if one["reasons"] else "-"),
+        ]
+        for one in found["dead"]
+    ]
+    render.table(["id", "lane", "kind", "size", "why"], rows, right=[3])
+    note("titian dead show ID says what to do")
+
+
+def _aside_table(found: dict[str, Any]) -> None:
+    from workers import render
+
+    if found["refused"]:
+        note(f"{found['refused']:,} packets were refused: their regions list them (`titian dead list` there)")
+    if not found["count"]:
+        note("no frame is kept aside")
+        return
+    rows = [
+        [
+            str(one["frame"]),
+            one["region"],
+            one["stream"],
+            render.when(one["at_ms"]),
+            render.size(one["bytes"]),
+            one["code"],
+            render.clean(one["sentence"]),
+        ]
+        for one in found["quarantine"]
+    ]
+    render.table(["frame", "region", "stream", "at", "size", "code", "why"], rows, right=[0, 4])
+
+
+@dead.command("show")
+def dead_show(
+    which: Annotated[
+        str, typer.Argument(metavar="ID", help="A packet's id; at the center also a frame's number.")
+    ],
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """One of them: why, in both languages, and what to do.
+
+    \b
+    Examples:
+      titian dead show 1806-k3v9qa-000123 --data region
+      titian dead show 17 --data center
+    """
+    from pipeline.inspection.dead import center_dead_one, region_dead_one
+    from workers import render
+    from workers.looking import CenterLook, look
+
+    store = look(folder_of(data))
+    if isinstance(store, CenterLook):
+        found = center_dead_one(store.ledger, which)
+    else:
+        found = region_dead_one(store.outbox, which)
+    if as_json:
+        render.print_json(found)
+        return
+    hidden = ("version", "side", "reasons", "history", "what_to_do")
+    render.pairs([(key, render.clean(str(value))) for key, value in found.items() if key not in hidden])
+    for reason in found.get("reasons", []):
+        print(f"why        {render.clean(reason['en'])}\n           {render.clean(reason['id'])}")
+    print(f"what to do {found['what_to_do']}")
+    for event in found.get("history", []):
+        print(f"  {render.when(event['at_ms'])}  {event['what']}  {render.clean(event['detail'])}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(records)
+    app.add_typer(dead)

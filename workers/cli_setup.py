@@ -1,0 +1,181 @@
+"""Commands that make sides and let regions in: `init center`, `init region`, `admit`, `regions`, `revoke`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workers.cli_common import Data, Json, complete_region, folder_of, no, note
+
+_NewData = Annotated[
+    Path, typer.Option("--data", metavar="DIR", help="The new side's folder: it must not exist, or be empty.")
+]
+_Code = Annotated[
+    str,
+    typer.Argument(
+        metavar="CODE",
+        help="The region's code, such as 1806.",
+        autocompletion=complete_region,
+        show_default=False,
+    ),
+]
+_Address = Annotated[
+    str,
+    typer.Option(
+        "--address",
+        metavar="HOST:PORT",
+        help="What regions dial, where it is not what the center listens on.",
+    ),
+]
+init = typer.Typer(
+    name="init", no_args_is_help=True, rich_markup_mode=None, help="Make a side: a center or a region."
+)
+
+
+@init.command("center")
+def init_center(
+    data: _NewData,
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HOST:PORT", help="Where regions arrive.")
+    ] = "127.0.0.1:6380",
+    address: _Address = "",
+) -> None:
+    """Make a center: its folder, keys, settings and an empty ledger.
+
+    \b
+    Examples:
+      titian init center --data /var/lib/titian --listen 0.0.0.0:6380 --address center.example:6380
+      titian init center --data center        (for a try on one machine)
+    """
+    from workers.making import make_center
+
+    folder = make_center(data, listen, address)
+    print(f"made a center in {folder.path}; regions arrive at {folder.settings.link.listen}")
+    note(
+        f"next: titian admit CODE --data {data} --out CODE.join   (a join file for each region)\n"
+        f"      titian up --data {data}"
+    )
+
+
+@init.command("region")
+def init_region(
+    join: Annotated[
+        Path,
+        typer.Option("--join", metavar="FILE", help="The join file that the center made for this region."),
+    ],
+    data: _NewData,
+) -> None:
+    """Make a region: its folder, keys, settings, outbox and registry. The key goes to the center by itself.
+
+    \b
+    Examples:
+      titian init region --join 1806.join --data /var/lib/titian
+    """
+    from workers.making import make_region
+
+    folder = make_region(data, join)
+    to = folder.join_file()
+    print(f"made region {to.region} in {folder.path}; its center is at {to.host}:{to.port}")
+    note(
+        f"next: titian up --data {data}\n"
+        f"      titian enqueue --data {data} PACKETS.ndjson\n"
+        "The join file has done its work here: delete it, it holds a password."
+    )
+
+
+def admit(
+    code: _Code,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Where the join file goes: a new file.")],
+    data: Data = None,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again", help="For a new machine, or a lost join file: the old machine is locked out."
+        ),
+    ] = False,
+    address: _Address = "",
+) -> None:
+    """At the center: let a region in. FILE is its join file: carry it there safely, it holds a password.
+
+    It works at once, whether the center is running or not.
+
+    \b
+    Examples:
+      titian admit 1806 --data /var/lib/titian --out 1806.join
+      titian admit 1806 --out 1806-new.join --again
+    """
+    from workers.making import admit_region
+
+    folder = folder_of(data, "center")
+    done = admit_region(folder, code, out, again=again, address=address)
+    print(f"region {done.region} is admitted{' again' if done.again else ''}; its join file is {out}")
+    if done.only_here:
+        note(
+            f"it dials {done.address}: that is this machine only. For others give --address HOST:PORT "
+            "(and listen there: link.listen in titian.toml)"
+        )
+    if done.again:
+        note("the old machine can no longer sign in; its key retires when the new one joins")
+    note(f"next, at the region: titian init region --join {out} --data DIR")
+
+
+def regions(data: Data = None, as_json: Json = False) -> None:
+    """At the center: which regions are admitted, and when each was last heard.
+
+    \b
+    Examples:
+      titian regions --data /var/lib/titian
+    """
+    from pipeline.adapters.clock import SystemClock
+    from pipeline.adapters.ledger_reader import LedgerReader
+    from pipeline.inspection.depth import regions_json
+    from workers import render
+    from workers.making import ledger_place
+
+    reader = LedgerReader.open(ledger_place(folder_of(data, "center")))
+    found = regions_json(reader.regions(), now_ms := SystemClock().now_ms())
+    reader.close()
+    if as_json:
+        render.print_json({"version": 1, "side": "center", "at_ms": now_ms, "regions": found})
+        return
+    if not found:
+        note("no region is admitted yet: titian admit CODE --out FILE")
+        return
+    rows = [
+        [
+            one["region"],
+            one["state"],
+            render.when(one["admitted_ms"]),
+            "never" if one["last_seen_s"] is None else f"{render.span(one['last_seen_s'])} ago",
+            one["epoch"] or "-",
+            render.number(one["highest_seq"]),
+        ]
+        for one in found
+    ]
+    render.table(["region", "state", "admitted", "last heard", "epoch", "recorded"], rows, right=[5])
+
+
+def revoke(code: _Code, data: Data = None) -> None:
+    """At the center: shut a region out. Its password ends now, and its keys do not verify any more.
+
+    What it has delivered stays. `titian admit CODE --again` lets it in anew.
+
+    \b
+    Examples:
+      titian revoke 1806 --data /var/lib/titian
+    """
+    from workers.making import revoke_region
+
+    if not revoke_region(folder_of(data, "center"), code):
+        no(f"region {code} was never admitted: `titian regions` lists those that were")
+    print(f"region {code} is shut out")
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(init)
+    app.command()(admit)
+    app.command()(regions)
+    app.command()(revoke)

@@ -1,0 +1,35 @@
+"""The document of `trace` as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from workers.render import clean, size, when
+
+
+def trace_text(found: dict[str, Any]) -> Iterator[str]:
+    """Its lines."""
+    for at, packet in enumerate(found["packets"]):
+        if at:
+            yield ""
+        yield from _packet(packet)
+    for record in found["records"]:
+        region = f" of region {record['region']}" if "region" in record else ""
+        yield f"record{region}: version {record['version']}, {record['status']}, from {record['source']}"
+
+
+def _packet(packet: dict[str, Any]) -> Iterator[str]:
+    yield f"{packet['id']}  {packet['state']}: {packet['meaning']}"
+    yield f"  {packet['kind']}, lane {packet['lane']}, {size(packet['size'])}"
+    yield f"  recorded {when(packet['recorded_ms'])}"
+    for reason in packet["reasons"]:
+        yield f"  {clean(reason['en'])}"
+        yield f"  {clean(reason['id'])}"
+    if packet["now_id"]:
+        yield f"  now {packet['now_id']}"
+    if packet["why"]:
+        yield f"  why it waits: {packet['why']}"
+    for event in packet["history"]:
+        detail = f"  {clean(event['detail'])}" if event["detail"] else ""
+        yield f"  {when(event['at_ms'])}  {event['what']}{detail}"

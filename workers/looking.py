@@ -1,0 +1,82 @@
+"""What the reading commands have in common: a side's stores opened to look, and what its worker last said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.disk import free_bytes
+from pipeline.adapters.folder import Folder
+from pipeline.adapters.ledger_reader import LedgerReader
+from pipeline.adapters.outbox_reader import OutboxReader
+from pipeline.adapters.registry_reader import RegistryReader
+from pipeline.inspection.depth import center_depth, region_depth, until_empty
+from pipeline.inspection.running import LinkState, link_state
+from workers.making import ledger_place
+from workers.supervisor_state import running
+
+
+@dataclass
+class RegionLook:
+    """A region's stores, read-only."""
+
+    folder: Folder
+    outbox: OutboxReader
+    registry: RegistryReader
+
+    def depth(self) -> dict[str, Any]:
+        """The document of `titian depth`."""
+        return region_depth(
+            self.outbox,
+            self.registry,
+            link_of(self.folder),
+            now_ms=SystemClock().now_ms(),
+            free_bytes=free_bytes(self.folder.path),
+            low_water_bytes=self.folder.settings.outbox.low_water_bytes,
+        )
+
+    def left(self) -> tuple[int, int]:
+        """(`waiting`, `unverdicted`)."""
+        return until_empty(self.outbox, None)
+
+
+@dataclass
+class CenterLook:
+    """A center's ledger, read-only."""
+
+    folder: Folder
+    ledger: LedgerReader
+    only: str | None = None
+
+    def depth(self) -> dict[str, Any]:
+        """The document of `titian depth`."""
+        return center_depth(
+            self.ledger, running=is_running(self.folder), now_ms=SystemClock().now_ms(), only=self.only
+        )
+
+    def left(self) -> tuple[int, int]:
+        """(`waiting`, `unverdicted`)."""
+        return until_empty(None, self.ledger)
+
+
+def look(folder: Folder, only: str | None = None) -> RegionLook | CenterLook:
+    """The stores of that side; raises `NotFound` where they are not there, or `StoreError`."""
+    if folder.settings.side == "center":
+        return CenterLook(folder, LedgerReader.open(ledger_place(folder)), only)
+    return RegionLook(folder, OutboxReader(folder.path), RegistryReader(folder.path))
+
+
+def is_running(folder: Folder) -> bool:
+    """Whether the side's `titian up` runs on this machine."""
+    return running(folder.path / "run") is not None
+
+
+def link_of(folder: Folder) -> LinkState:
+    """What the region's worker last said of the link; a file that is gone or half there says nothing."""
+    try:
+        said: Any = json.loads((folder.path / "run" / "push.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        said = {}
+    return link_state(is_running(folder), said if isinstance(said, dict) else {}, SystemClock().now_ms())
