@@ -1,0 +1,51 @@
+# Needs Python 3.11 or newer, make and a package registry; everything else comes into .venv.
+#   make demo     the whole way on this machine, with a bad link that dies half-way
+#   make test     what CI runs
+#   make check    the wheel, installed afresh, runs the demo in an empty folder
+#   make bench    the figures of docs/benchmarks.md
+#   make nightly  what needs root or a long time, then check
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check bench nightly clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+venv: $(STAMP)
+
+# The stamp is written last: a venv that failed half-way (Debian without python3-venv leaves one) is made again.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Titian needs Python 3.11 or newer; '$(PYTHON)' is not (or is not there). Try: make PYTHON=python3.12 $(or $(MAKECMDGOALS),venv)" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear .venv || { \
+	  echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)
+	$(BIN)/titian demo
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -m "not nightly" -rs
+
+check: $(STAMP)
+	$(BIN)/python tests/check_wheel.py
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.run
+
+nightly: $(STAMP)
+	$(BIN)/python -m pytest -m nightly -rs
+	$(MAKE) check
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
