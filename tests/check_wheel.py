@@ -1,4 +1,4 @@
-"""`make check`: the wheel, in an environment of its own and an empty folder, carries its packets there and back.
+"""`make check`: the wheel, in a new environment and an empty folder, carries its packets there and back.
 
 An editable install hides what a wheel forgets; this does not. Not a test of pytest's: it needs a registry.
 """

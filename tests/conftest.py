@@ -1,4 +1,4 @@
-"""For every test: how Hypothesis searches. On a busy machine a slow example is no defect, so without deadline."""
+"""For every test: how Hypothesis searches. A slow example is no defect on a busy machine: no deadline."""
 
 from __future__ import annotations
 
