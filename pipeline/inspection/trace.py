@@ -165,12 +165,16 @@ def _center_packet(ledger: LedgerReader, row: PacketRow, now_ms: int) -> dict[st
         "fact_no": row.fact_no,
         "now_id": None,
         "why": center_why(ledger, row, now_ms),
-        "history": [_event_row(one) for one in ledger.events(row.id)],
+        "history": _history(row, ledger.events(row.id)),
     }
 
 
-def _event_row(one: EventRow) -> dict[str, Any]:
-    return {"at_ms": one.at_ms, "what": one.what, "detail": one.detail}
+def _history(row: PacketRow, events: list[EventRow]) -> list[dict[str, Any]]:
+    """Its events; the usual verdict has none of its own, so that it costs nothing, and is added from the row."""
+    shown = [{"at_ms": one.at_ms, "what": one.what, "detail": one.detail} for one in events]
+    if row.verdict_ms is not None and row.status.name not in [one.what for one in events]:
+        shown.append({"at_ms": row.verdict_ms, "what": row.status.name, "detail": ""})
+    return sorted(shown, key=lambda one: int(str(one["at_ms"])))
 
 
 def reasons_json(reasons: tuple[Reason, ...]) -> list[dict[str, str]]:

@@ -1,0 +1,149 @@
+"""`titian doctor`: a healthy side passes, each ill is named with what to do, and a serious one ends with 1."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.adapters.folder import open_folder
+from tests.unit.cli_rig import Sides, Titian, line, make_sides, write_lines
+from workers.embedded import ValkeyServer
+from workers.making import LINK_VALKEY, link_users
+
+
+@pytest.fixture
+def titian(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Titian:
+    return Titian(capsys, monkeypatch)
+
+
+@pytest.fixture
+def sides(titian: Titian, tmp_path: Path) -> Sides:
+    return make_sides(titian, tmp_path)
+
+
+def checks(titian: Titian, folder: Path, code: int = 0) -> dict[str, dict[str, Any]]:
+    said = titian("doctor", "--data", folder, "--json")
+    assert said.code == code, said
+    assert said.json["healthy"] is (code == 0)
+    return {one["name"]: one for one in said.json["checks"]}
+
+
+def test_two_new_sides_are_healthy(titian: Titian, sides: Sides) -> None:
+    for folder in (sides.center, sides.region):
+        found = checks(titian, folder)
+        assert {one["level"] for one in found.values()} <= {"ok", "warn"}
+        assert found["running"]["level"] == "warn"
+        assert found["fsync"]["level"] == "ok"
+        assert not list(folder.glob(".doctor*"))
+        assert "\nok    keys" in titian.ok("doctor", "--data", folder).out
+
+
+def test_every_ill_comes_with_what_to_do(titian: Titian, sides: Sides) -> None:
+    for folder in (sides.center, sides.region):
+        for one in checks(titian, folder).values():
+            assert bool(one["do"]) is (one["level"] != "ok"), one
+
+
+def test_a_file_that_others_can_read_fails(titian: Titian, sides: Sides) -> None:
+    (sides.region / "keys" / "0001.json").chmod(0o644)
+    found = checks(titian, sides.region, code=1)
+    assert found["modes"]["level"] == "fail"
+    assert "0001.json" in found["modes"]["said"]
+    assert str(sides.region) in found["modes"]["do"]
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"version": 1}'])
+def test_keys_that_are_gone_or_damaged_fail(titian: Titian, sides: Sides, text: str | None) -> None:
+    path = sides.center / "keys" / "0001.json"
+    path.unlink() if text is None else path.write_text(text)
+    assert checks(titian, sides.center, code=1)["keys"]["level"] == "fail"
+
+
+def test_a_store_that_is_gone_or_damaged_fails(titian: Titian, sides: Sides) -> None:
+    (sides.region / "outbox.db").unlink()
+    (sides.region / "registry.db").write_bytes(b"no database" * 1_000)
+    found = checks(titian, sides.region, code=1)
+    assert (found["outbox"]["level"], found["registry"]["level"]) == ("fail", "fail")
+    (sides.center / "ledger.db").unlink()
+    assert checks(titian, sides.center, code=1)["ledger"]["level"] == "fail"
+
+
+def test_a_clock_that_went_back_behind_the_store_is_noticed(
+    titian: Titian, sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titian.ok("enqueue", "--data", sides.region, write_lines(tmp_path / "p.ndjson", line(1)))
+    from pipeline.adapters.clock import SystemClock
+
+    real = SystemClock().now_ms()
+    monkeypatch.setattr(SystemClock, "now_ms", lambda _: real - 3_600_000)
+    found = checks(titian, sides.region)
+    assert found["clock"]["level"] == "warn"
+    assert "min after now" in found["clock"]["said"]
+
+
+def test_lost_packets_are_counted(titian: Titian, sides: Sides, tmp_path: Path) -> None:
+    empty = (sides.region / "outbox.db").read_bytes()
+    titian.ok("enqueue", "--data", sides.region, write_lines(tmp_path / "p.ndjson", line(1), line(2)))
+    (sides.region / "outbox.db").write_bytes(empty)  # a backup is restored
+    titian.ok("enqueue", "--data", sides.region, write_lines(tmp_path / "q.ndjson", line(3)))
+    found = checks(titian, sides.region, code=1)
+    assert found["loss"]["said"].startswith("2 ")
+    alarms = titian.ok("depth", "--data", sides.region, "--json").json["alarms"]
+    assert "lost" in [alarm["code"] for alarm in alarms]
+
+
+def test_a_variable_that_sets_nothing_is_named(
+    titian: Titian, sides: Sides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TITIAN_LGO__LEVEL", "debug")
+    assert "TITIAN_LGO__LEVEL" in checks(titian, sides.region)["settings"]["said"]
+
+
+def test_a_center_that_is_away_is_a_warning_and_not_a_failure(titian: Titian, sides: Sides) -> None:
+    found = checks(titian, sides.region)
+    assert found["link"]["level"] == "warn"
+    assert "127.0.0.1:6380" in found["link"]["said"]
+
+
+def test_a_broker_that_should_run_and_does_not_answer_fails(titian: Titian, sides: Sides) -> None:
+    (sides.center / "run" / "up.lock").write_text(f"{os.getpid()}\n")
+    found = checks(titian, sides.center, code=1)
+    assert (found["running"]["level"], found["link broker"]["level"]) == ("ok", "fail")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_admission_takes_effect_at_once_on_the_running_link_broker(titian: Titian, tmp_path: Path) -> None:
+    center, region, port = tmp_path / "center", tmp_path / "region", free_port()
+    titian.ok("init", "center", "--data", center, "--listen", f"127.0.0.1:{port}")
+    folder = open_folder(center)
+    server = ValkeyServer(folder.run / LINK_VALKEY, port=port, users=link_users(folder))
+    server.start()
+    try:
+        titian.ok("admit", "1806", "--data", center, "--out", tmp_path / "1806.join")
+        titian.ok("init", "region", "--join", tmp_path / "1806.join", "--data", region)
+        assert checks(titian, region)["link"]["said"].endswith("answers and knows us")
+        titian.ok("admit", "1806", "--data", center, "--out", tmp_path / "new.join", "--again")
+        assert checks(titian, region, code=1)["link"]["level"] == "fail"  # the old machine is locked out
+        titian.ok("init", "region", "--join", tmp_path / "new.join", "--data", tmp_path / "new")
+        assert checks(titian, tmp_path / "new")["link"]["level"] == "ok"
+        titian.ok("revoke", "1806", "--data", center)
+        assert checks(titian, tmp_path / "new", code=1)["link"]["level"] == "fail"
+        titian.ok("admit", "1807", "--data", center, "--out", tmp_path / "1807.join")
+    finally:
+        server.stop()
+    again = ValkeyServer(folder.run / LINK_VALKEY, port=port, users=link_users(folder))
+    again.start()
+    try:
+        titian.ok("init", "region", "--join", tmp_path / "1807.join", "--data", tmp_path / "1807")
+        assert checks(titian, tmp_path / "1807")["link"]["level"] == "ok"
+    finally:
+        again.stop()
