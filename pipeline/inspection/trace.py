@@ -170,7 +170,7 @@ def _center_packet(ledger: LedgerReader, row: PacketRow, now_ms: int) -> dict[st
 
 
 def _history(row: PacketRow, events: list[EventRow]) -> list[dict[str, Any]]:
-    """Its events; the usual verdict has none of its own, so that it costs nothing, and is added from the row."""
+    """Its events; the usual verdict has none (it costs nothing so): it is added from the row."""
     shown = [{"at_ms": one.at_ms, "what": one.what, "detail": one.detail} for one in events]
     if row.verdict_ms is not None and row.status.name not in [one.what for one in events]:
         shown.append({"at_ms": row.verdict_ms, "what": row.status.name, "detail": ""})

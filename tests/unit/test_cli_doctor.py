@@ -1,4 +1,4 @@
-"""`titian doctor`: a healthy side passes, each ill is named with what to do, and a serious one ends with 1."""
+"""`titian doctor`: a healthy side passes, each ill is named with what to do, a serious one ends with 1."""
 
 from __future__ import annotations
 

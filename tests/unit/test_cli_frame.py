@@ -37,7 +37,9 @@ def sides(titian: Titian, tmp_path: Path) -> Sides:
 
 
 def all_commands() -> list[tuple[str, ...]]:
-    own = [(str(one.name or getattr(one.callback, "__name__", "")),) for one in app.registered_commands]
+    own: list[tuple[str, ...]] = [
+        (str(one.name or getattr(one.callback, "__name__", "")),) for one in app.registered_commands
+    ]
     for group in app.registered_groups:
         assert group.typer_instance is not None
         name = str(group.typer_instance.info.name)

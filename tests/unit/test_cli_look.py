@@ -8,6 +8,7 @@ import os
 import stat
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -285,7 +286,7 @@ def test_what_the_worker_says_of_the_link_is_shown_as_long_as_it_is_fresh(
     run = sides.region / "run"
     run.mkdir()
     (run / "up.lock").write_text(f"{os.getpid()}\n")
-    said = {
+    said: dict[str, Any] = {
         "version": 1,
         "at_ms": SystemClock().now_ms(),
         "state": "down",
