@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ def main() -> int:
 
 def wheel(into: Path) -> Path:
     """Build the wheel with pinned build tools and return its path."""
+    shutil.rmtree(ROOT / "build", ignore_errors=True)  # setuptools packs what an earlier build left there
     run = [sys.executable, "-m", "build", "--wheel", "--outdir", str(into), str(ROOT)]
     subprocess.run(run, check=True, env={**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS)}, stdout=sys.stderr)
     (path,) = into.glob("*.whl")
