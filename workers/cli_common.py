@@ -38,7 +38,7 @@ def complete_region(incomplete: str) -> Iterable[str]:
     """Codes of the regions that the center in reach has admitted; a region's folder knows its own."""
     from pipeline.adapters.folder import find_folder
     from pipeline.errors import TitianError
-    from workers.making import ledger_place
+    from workers.looking import ledger_place
 
     try:
         folder = find_folder(None)
@@ -94,6 +94,8 @@ def said(value: str, what: str) -> str:
     """`value`, or for `-` the first line of stdin, so that it stays out of the shell's history."""
     from pipeline.errors import UsageError
 
+    if value == "-" and sys.stdin.isatty():
+        note(f"{what}, then Enter:")
     text = sys.stdin.readline().strip() if value == "-" else value.strip()
     if not text:
         raise UsageError(f"no {what} was given: as an argument, or on stdin with -")

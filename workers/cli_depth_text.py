@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workers.render import number, plain_table, size, span
+from workers.render import number, plain_table, rate, size, span
 
 #: A disk that lasts longer than this needs no word.
 _DAYS_SHOWN = 3_650
@@ -54,8 +54,8 @@ def _rates(found: dict[str, Any]) -> str:
     parts = []
     for window, rates in found["rates"].items():
         parts.append(
-            f"last {window}: in {rates['in']['packets_s']:.3g}/s, out {rates['out']['packets_s']:.3g}/s "
-            f"({size(rates['out']['bytes_s'])}/s), receipts {rates['receipt']['packets_s']:.3g}/s"
+            f"last {window}: in {rate(rates['in']['packets_s'])}, out {rate(rates['out']['packets_s'])} "
+            f"({size(rates['out']['bytes_s'])}/s), receipts {rate(rates['receipt']['packets_s'])}"
         )
     return "\n".join(parts)
 
@@ -121,8 +121,8 @@ def _center(found: dict[str, Any]) -> list[str]:
         )
     for window, rates in found["rates"].items():
         lines.append(
-            f"last {window}: received {rates['received']['packets_s']:.3g}/s, "
-            f"verdicts {rates['verdict']['packets_s']:.3g}/s, {size(rates['frames']['bytes_s'])}/s of frames"
+            f"last {window}: received {rate(rates['received']['packets_s'])}, "
+            f"verdicts {rate(rates['verdict']['packets_s'])}, {size(rates['frames']['bytes_s'])}/s of frames"
         )
     if found["by_status"]:
         lines.append("by status: " + _statuses(found["by_status"]))

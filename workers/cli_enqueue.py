@@ -120,6 +120,8 @@ def _take_all(outbox: Producer, work: list[Path | None], total: Counts) -> None:
 
             try:
                 if path is None:
+                    if sys.stdin.isatty():
+                        note("packets, one a line; Ctrl-D ends")
                     enqueue_stream(
                         outbox, sys.stdin.buffer, "stdin", Path(), on_refused=_say_refused, progress=progress
                     )

@@ -77,7 +77,7 @@ def _wait_until_empty(store: RegionLook | CenterLook, timeout_s: float | None) -
     end_s = None if timeout_s is None else time.monotonic() + timeout_s
     waiting, unverdicted = store.left()
     most = waiting + unverdicted
-    with render.bar("until empty", None) as step:
+    with render.bar("until empty", most) as step:
         while waiting or unverdicted:
             if end_s is not None and time.monotonic() >= end_s:
                 return False

@@ -48,9 +48,10 @@ def up(
     Examples:
       titian up --data /var/lib/titian
     """
+    folder = folder_of(data)
     from workers.running import run_up
 
-    raise typer.Exit(run_up(folder_of(data), take_over))
+    raise typer.Exit(run_up(folder, take_over))
 
 
 def status(data: Data = None, as_json: Json = False) -> None:
@@ -60,10 +61,11 @@ def status(data: Data = None, as_json: Json = False) -> None:
     Examples:
       titian status --data /var/lib/titian
     """
+    folder = folder_of(data)
     from workers import render
     from workers.running import status as status_of
 
-    found = status_of(folder_of(data))
+    found = status_of(folder)
     if as_json:
         render.print_json(found)
     else:
@@ -89,9 +91,10 @@ def stop(
     Examples:
       titian stop --data /var/lib/titian
     """
+    folder = folder_of(data)
     from workers.running import stop as stop_side
 
-    if not stop_side(folder_of(data), timeout):
+    if not stop_side(folder, timeout):
         no(f"it has not ended within {timeout:g} s: run it again, or end its process (`titian status`)")
     print("stopped")
 

@@ -132,7 +132,7 @@ def regions(data: Data = None, as_json: Json = False) -> None:
     from pipeline.adapters.ledger_reader import LedgerReader
     from pipeline.inspection.depth import regions_json
     from workers import render
-    from workers.making import ledger_place
+    from workers.looking import ledger_place
 
     reader = LedgerReader.open(ledger_place(folder_of(data, "center")))
     found = regions_json(reader.regions(), now_ms := SystemClock().now_ms())

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.disk import free_bytes
 from pipeline.adapters.folder import Folder
-from pipeline.adapters.ledger_reader import LedgerReader
 from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.inspection.depth import center_depth, region_depth, until_empty
 from pipeline.inspection.running import LinkState, link_state
-from workers.making import ledger_place
 from workers.supervisor_state import running
+
+if TYPE_CHECKING:  # a region does not load the center's database library
+    from pipeline.adapters.ledger_reader import LedgerReader
+
+#: As `pipeline.adapters.ledger_sql.LEDGER_NAME`.
+LEDGER_NAME = "ledger.db"
+
+
+def ledger_place(folder: Folder) -> Path | str:
+    """Where a center's ledger is: its URL, or the SQLite file in the folder."""
+    return folder.settings.ledger.url or folder.path / LEDGER_NAME
 
 
 @dataclass
@@ -64,6 +74,8 @@ class CenterLook:
 def look(folder: Folder, only: str | None = None) -> RegionLook | CenterLook:
     """The stores of that side; raises `NotFound` where they are not there, or `StoreError`."""
     if folder.settings.side == "center":
+        from pipeline.adapters.ledger_reader import LedgerReader
+
         return CenterLook(folder, LedgerReader.open(ledger_place(folder)), only)
     return RegionLook(folder, OutboxReader(folder.path), RegistryReader(folder.path))
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.file_lock import FileLock
 from pipeline.adapters.folder import Folder, JoinFile, make_folder, read_join_file, write_private
-from pipeline.adapters.ledger_sql import LEDGER_NAME, SqlLedger
+from pipeline.adapters.ledger_sql import SqlLedger
 from pipeline.errors import StoreDamaged, Unreachable, UsageError
 from pipeline.linksim.profile import Address, parse_address
 from schemas.identity import check_region
@@ -27,6 +27,7 @@ from schemas.keys import PrivateKey
 from workers.embedded import AclUser, ValkeyServer, region_user, region_user_name
 from workers.embedded_files import patiently
 from workers.embedded_users import password_sha256
+from workers.looking import ledger_place
 from workers.making_toml import center_toml, region_toml
 
 USERS_NAME = "link-users.json"
@@ -41,11 +42,6 @@ class Admitted(NamedTuple):
     address: Address
     again: bool
     only_here: bool
-
-
-def ledger_place(folder: Folder) -> Path | str:
-    """Where a center's ledger is: its URL, or the SQLite file in the folder."""
-    return folder.settings.ledger.url or folder.path / LEDGER_NAME
 
 
 # --- init -----------------------------------------------------------------------------------------

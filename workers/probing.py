@@ -29,8 +29,8 @@ from pipeline.inspection import doctor
 from pipeline.inspection.doctor import Check
 from pipeline.settings import Settings
 from workers.embedded import ValkeyServer
-from workers.looking import link_of
-from workers.making import LINK_VALKEY, ledger_place
+from workers.looking import ledger_place, link_of
+from workers.making import LINK_VALKEY
 from workers.supervisor_state import running
 
 #: How long a server may take to answer, seconds.

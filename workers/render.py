@@ -46,6 +46,11 @@ def number(count: int) -> str:
     return f"{count:,}"
 
 
+def rate(per_second: float) -> str:
+    """So many a second, to three digits: `0.25/s`, `1,230/s`."""
+    return f"{per_second:,.0f}/s" if per_second >= 100 else f"{per_second:.3g}/s"
+
+
 def span(seconds: float | None) -> str:
     """A time for people: `0.4 s`, `3 min 20 s`, `5 h 2 min`, `3 d 4 h`; `-` for none."""
     if seconds is None:

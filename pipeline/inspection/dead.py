@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.adapters.ledger_reader import LedgerReader, QuarantineRow
 from pipeline.adapters.outbox_reader import Found, OutboxReader
 from pipeline.errors import NotFound, UsageError
 from pipeline.inspection.trace import reasons_json
@@ -12,6 +11,9 @@ from schemas.errors import SchemaError
 from schemas.identity import parse_packet_id
 from schemas.lanes import Lane
 from schemas.verdicts import Status
+
+if TYPE_CHECKING:
+    from pipeline.adapters.ledger_reader import LedgerReader, QuarantineRow
 
 VERSION = 1
 #: reason -> what a person can do.

@@ -8,9 +8,8 @@ with the backlog. Times: `*_ms` wall clock, `*_s` seconds; sizes in bytes. The n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.adapters.ledger_reader import UNVERDICTED, Counts, LedgerReader, RegionRow
 from pipeline.adapters.outbox_reader import Amount, LaneCounts, OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.inspection.alarms import center_alarms, region_alarms
@@ -18,10 +17,15 @@ from pipeline.inspection.running import LinkState
 from schemas.lanes import Lane
 from schemas.verdicts import Status
 
+if TYPE_CHECKING:  # a region does not load the center's database library
+    from pipeline.adapters.ledger_reader import Counts, LedgerReader, RegionRow
+
 VERSION = 1
 #: The windows over which rates are measured, seconds.
 WINDOWS = {"minute": 60, "hour": 3_600}
 DAY_S = 86_400
+#: Words of the center after which a packet still waits for its verdict (`ledger_reader.UNVERDICTED`).
+UNVERDICTED = (Status.RECEIVED_AT_CENTRAL, Status.SEARCH_FAILURE_AT_CENTRAL)
 
 
 def waiting_for_verdict(by_status: Mapping[Status | None, Amount]) -> Amount:
@@ -48,8 +52,6 @@ def region_depth(
     meta, counts = outbox.meta(), outbox.counts()
     rates = region_rates(outbox, now_ms, meta.made_ms)
     without = sum((one.without_receipt for one in counts.values()), Amount())
-    unverdicted = sum((waiting_for_verdict(one.by_status) for one in counts.values()), Amount())
-    dead = sum(one.dead.packets for one in counts.values())
     lanes = {lane.label: _lane(outbox, counts[lane], now_ms) for lane in Lane}
     found: dict[str, Any] = {
         "version": VERSION,
@@ -59,9 +61,9 @@ def region_depth(
         "at_ms": now_ms,
         "waiting": without.packets,
         "waiting_bytes": without.bytes,
-        "unverdicted": unverdicted.packets,
-        "dead": dead,
-        "recorded": sum(one.total.packets for one in counts.values()),
+        "unverdicted": sum(lane["unverdicted"] for lane in lanes.values()),
+        "dead": sum(lane["dead"] for lane in lanes.values()),
+        "recorded": sum(lane["recorded"] for lane in lanes.values()),
         "oldest_ms": min(
             (one["oldest_ms"] for one in lanes.values() if one["oldest_ms"] is not None), default=None
         ),
@@ -262,11 +264,7 @@ def regions_json(rows: Sequence[RegionRow], now_ms: int) -> list[dict[str, Any]]
     return [
         {
             "region": row.code,
-            "state": "revoked"
-            if row.revoked_ms is not None
-            else "joined"
-            if row.joined
-            else "not joined yet",
+            "state": _state(row),
             "admitted_ms": row.admitted_ms,
             "revoked_ms": row.revoked_ms,
             "keys": row.keys,
@@ -278,6 +276,14 @@ def regions_json(rows: Sequence[RegionRow], now_ms: int) -> list[dict[str, Any]]
         }
         for row in rows
     ]
+
+
+def _state(row: RegionRow) -> str:
+    if row.revoked_ms is not None:
+        return "revoked"
+    if row.joined:
+        return "joined"
+    return "joining anew" if row.keys else "not joined yet"
 
 
 def _region_counts(counts: Counts) -> dict[str, Any]:

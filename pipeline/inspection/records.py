@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.adapters.ledger_reader import LedgerReader
-from pipeline.adapters.ledger_shelf import RecordRow
 from pipeline.adapters.outbox_bytes import stream
 from pipeline.adapters.outbox_layout import FILE_NAME, LAYOUT
 from pipeline.adapters.outbox_reader import OutboxReader
@@ -18,6 +16,10 @@ from pipeline.errors import StoreDamaged
 from schemas.identity import PacketId
 from schemas.packet import Attachment, Packet, head_bytes, read_head
 from schemas.verdicts import Status
+
+if TYPE_CHECKING:
+    from pipeline.adapters.ledger_reader import LedgerReader
+    from pipeline.adapters.ledger_shelf import RecordRow
 
 VERSION = 1
 _PAGE = 500

@@ -6,9 +6,8 @@ The document (JSON of `titian trace`): `version`, `side`, `at_ms`, `packets` (ea
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pipeline.adapters.ledger_reader import EventRow, LedgerReader, PacketRow
 from pipeline.adapters.outbox_reader import Event, Found, OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.errors import NotFound, UsageError
@@ -19,6 +18,9 @@ from schemas.errors import SchemaError
 from schemas.identity import PacketId, parse_packet_id
 from schemas.nik import nik_hash, parse_nik
 from schemas.verdicts import Reason, sentence
+
+if TYPE_CHECKING:
+    from pipeline.adapters.ledger_reader import EventRow, LedgerReader, PacketRow
 
 VERSION = 1
 Query = PacketId | str

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from pipeline.adapters.ledger_reader import LedgerReader, PacketRow
 from pipeline.adapters.outbox_reader import Event, Found, OutboxReader
 from pipeline.inspection.alarms import refusal_sentence
 from pipeline.inspection.running import LinkState
 from pipeline.lifecycle import Place
 from schemas.verdicts import Status
+
+if TYPE_CHECKING:
+    from pipeline.adapters.ledger_reader import LedgerReader, PacketRow
 
 #: What `push` says it waits for -> what that means.
 _WAITS = {

@@ -73,6 +73,15 @@ def test_a_side_with_one_failure_is_not_healthy() -> None:
     assert doctor.document("region", 1, [good, bad])["healthy"] is False
 
 
+def test_both_sides_wait_for_the_same_words() -> None:
+    from pipeline.adapters import ledger_reader, ledger_sql
+    from pipeline.inspection import depth
+    from workers import looking
+
+    assert depth.UNVERDICTED == ledger_reader.UNVERDICTED
+    assert looking.LEDGER_NAME == ledger_sql.LEDGER_NAME
+
+
 # --- alarms ---------------------------------------------------------------------------------------
 
 
