@@ -151,7 +151,7 @@ def test_a_full_disk_refuses_all_and_says_what_to_do(
 def test_what_a_line_smuggles_in_does_not_reach_the_terminal(
     titian: Titian, sides: Sides, tmp_path: Path
 ) -> None:
-    path = write_lines(tmp_path / "x.ndjson", line(1, kind="\x1b]0;owned\x07"))
+    path = write_lines(tmp_path / "x.ndjson", line(1, **{"\x1b]0;owned\x07": 1}))
     said = titian("enqueue", "--data", sides.region, path)
     assert said.code == 1
     assert "\x1b" not in said.err

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from pipeline.adapters.clock import SystemClock
@@ -229,9 +230,24 @@ def test_files_that_are_there_are_not_overwritten(titian: Titian, crossed: Sides
 
 def test_a_link_that_leads_elsewhere_is_not_followed(titian: Titian, crossed: Sides, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    os.symlink(tmp_path / "elsewhere", tmp_path / "out" / "face")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "out" / "left_iris")
     assert titian("records", "--data", crossed.region, "--nik", nik(3), "--out", tmp_path / "out").code == 2
     assert not (tmp_path / "elsewhere").exists()
+    assert [one.name for one in (tmp_path / "out").iterdir()] == ["left_iris"]
+
+
+def test_bytes_that_are_not_what_the_record_says_come_out_with_a_warning(
+    titian: Titian, crossed: Sides, tmp_path: Path
+) -> None:
+    db = apsw.Connection(str(crossed.region / "outbox.db"))
+    db.execute("UPDATE piece SET bytes = zeroblob(length(bytes)) WHERE id = (SELECT max(id) FROM piece)")
+    db.close()
+    out = tmp_path / "out"
+    said = titian("records", "--data", crossed.region, "--nik", nik(3), "--out", out)
+    assert said.code == 1
+    assert "face" in said.err
+    assert (out / "face").stat().st_size == len(FACE)
+    assert (out / "record.json").exists()
 
 
 @pytest.mark.parametrize(

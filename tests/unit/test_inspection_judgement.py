@@ -149,6 +149,7 @@ def test_what_was_said_counts_only_while_it_is_fresh() -> None:
     assert link_state(True, said, NOW_MS + 60_000).value("waits") is None
     assert link_state(True, said, NOW_MS + 60_000).state == "unknown"
     assert link_state(False, said, NOW_MS).state == "not running"
+    assert link_state(False, said, NOW_MS).value("waits") is None
     assert link_state(True, said, NOW_MS - 60_000).age_s == 0.0  # the clock went back
     assert link_state(True, {}, NOW_MS).age_s is None
 
