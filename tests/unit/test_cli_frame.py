@@ -214,6 +214,7 @@ def test_a_reader_that_has_had_enough_is_no_defect(lines: str) -> None:
         stderr=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
         timeout=60,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
     )
     os.close(writing)
     assert done.returncode == 1
