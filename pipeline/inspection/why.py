@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from pipeline.adapters.ledger_reader import LedgerReader, PacketRow
 
 #: What `push` says it waits for -> what that means.
-_WAITS = {
+WAITS = {
     "link window": "what is on the link has not arrived yet",
     "receipt window": "the center has not acknowledged what it was sent before",
-    "hold": "the center asks to hold",
-    "full": "the center's broker has no memory left",
+    "held by the center": "the center asks to hold",
+    "paused after a loss": "what was lost on the way goes first",
+    "no session": "the center has not granted us a session yet (does it run?)",
+    "nothing waits": "everything was sent",
 }
 _WORDS = {
     Status.RECEIVED_AT_CENTRAL: "the center has it; its verdict is not here yet",
@@ -75,7 +77,7 @@ def _link(link: LinkState) -> str:
     waits = str(link.value("waits") or "")
     if waits:
         flight, window = link.value("in_flight_bytes") or 0, link.value("window_bytes") or 0
-        said = _WAITS.get(waits, waits)
+        said = WAITS.get(waits, waits)
         return f"the link is up; {said} ({flight:,} of {window:,} B in flight)"
     return "the link is up and sends"
 

@@ -315,6 +315,12 @@ def test_what_the_worker_says_of_the_link_is_shown_as_long_as_it_is_fresh(
     assert [alarm["code"] for alarm in found["alarms"]] == ["link_down"]
     (one,) = titian.ok("trace", nik(1), "--data", sides.region, "--json").json["packets"]
     assert "down for 600 s" in one["why"]
+    up = {"state": "up", "waits": "receipt window", "in_flight_bytes": 5, "window_bytes": 10}
+    (run / "push.json").write_text(json.dumps(said | up))
+    (one,) = titian.ok("trace", nik(1), "--data", sides.region, "--json").json["packets"]
+    assert "has not acknowledged what it was sent before (5 of 10 B in flight)" in one["why"]
+    assert titian.ok("depth", "--data", sides.region, "--json").json["alarms"] == []
+    assert "waits for: receipt window" in titian.ok("depth", "--data", sides.region).out
     (run / "push.json").write_text(json.dumps(said | {"at_ms": said["at_ms"] - 60_000}))
     stale = titian.ok("depth", "--data", sides.region, "--json").json
     assert (stale["link"]["state"], stale["link"]["down_for_s"]) == ("unknown", None)
