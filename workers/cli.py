@@ -6,6 +6,7 @@ own defect, 130 interrupted. Heavy modules are imported inside commands, so that
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -108,6 +109,9 @@ def _explain(why: Exception) -> int:
     if isinstance(why, PermissionError | FileNotFoundError | IsADirectoryError | NotADirectoryError):
         print(f"titian: {why.filename}: {why.strerror}", file=sys.stderr)
         return 2
+    if isinstance(why, OSError) and why.errno in (errno.ENOSPC, errno.EDQUOT):
+        print("titian: the disk is full: free space, then run it again", file=sys.stderr)
+        return 1
     print(
         f"titian: a defect of Titian's own ({type(why).__name__}: {_one_line(why)}). Run it again with "
         "TITIAN_DEBUG=1 and send what it says to whoever keeps Titian for you",

@@ -74,7 +74,8 @@ def test_an_init_that_fails_half_way_leaves_nothing(
 
     monkeypatch.setattr("pipeline.adapters.registry_sqlite.create_registry", no_disk)
     said = titian("init", "region", "--data", tmp_path / "new", "--join", tmp_path / "1806.join")
-    assert said.code == 70
+    assert said.code == 1
+    assert "free space" in said.err
     assert not (tmp_path / "new").exists()
     assert sides.region.exists()
 
