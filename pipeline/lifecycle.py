@@ -26,6 +26,7 @@ class Move(Enum):
     SEND_PART = "send a part"
     SEND_ALL = "send all that is left"
     REQUEUE = "take back: it was lost on the way"
+    REQUEUE_PART = "take back a part: it was lost on the way"
 
 
 class IllegalMove(AssertionError):
@@ -38,8 +39,9 @@ MOVES: dict[tuple[Place, Move], Place] = {
     (Place.WAITING, Move.SEND_ALL): Place.IN_STREAM,
     (Place.PARTLY_IN_STREAM, Move.SEND_PART): Place.PARTLY_IN_STREAM,
     (Place.PARTLY_IN_STREAM, Move.SEND_ALL): Place.IN_STREAM,
-    (Place.PARTLY_IN_STREAM, Move.REQUEUE): Place.PARTLY_IN_STREAM,
+    (Place.PARTLY_IN_STREAM, Move.REQUEUE_PART): Place.PARTLY_IN_STREAM,
     (Place.IN_STREAM, Move.REQUEUE): Place.WAITING,
+    (Place.IN_STREAM, Move.REQUEUE_PART): Place.PARTLY_IN_STREAM,
 }
 
 #: place -> state, as long as the center has said nothing.

@@ -94,7 +94,7 @@ class DownHint(NamedTuple):
     """Where `deliver` stands in a region's `down`, written in one step with the entry that it speaks of.
 
     `sizes` are the bytes of the last entries, newest last, so that what lies there unread can be counted.
-    `answered` is the `n` of the want that the last ack answered.
+    `answered` is the `n` of the want that the last ack answered, `incarnation` the ledger's that they are of.
     """
 
     session: int
@@ -103,6 +103,7 @@ class DownHint(NamedTuple):
     records: int
     answered: int
     sizes: tuple[int, ...] = ()
+    incarnation: str = ""
 
 
 class CenterLink(Protocol):
@@ -218,9 +219,12 @@ class Outbox(Protocol):
         """The frames are lost: forget them, and let what they carried wait again, except what has a receipt
         or is covered. Returns how many packets wait again."""
 
-    def settle(self, facts: Sequence[tuple[int, FactGroup]], to: int, now_ms: int) -> Settled:
+    def settle(
+        self, facts: Sequence[tuple[int, FactGroup]], to: int, now_ms: int, start: int | None = None
+    ) -> Settled:
         """Merge facts `(position, group)` into our packets, up to position `to`; frames all of whose packets
-        have a word of the center are forgotten. A later position wins; doing it again changes nothing."""
+        have a word of the center are forgotten. A later position wins; doing it again changes nothing. With
+        `start`, nothing is done unless that is still the position reached (a rewind came between)."""
 
     def settled_to(self) -> int:
         """The position up to which facts are settled."""

@@ -24,17 +24,30 @@ def main() -> int:
     """Build, install, run; returns the exit code."""
     with tempfile.TemporaryDirectory(prefix="titian-check-") as folder:
         home = Path(folder)
-        summary = demo(installed(wheel(home / "dist"), home / "venv"), home / "empty")
-    wrong = complaints(summary)
-    print(json.dumps(summary, indent=2), *wrong, sep="\n")
+        say("building the wheel")
+        path = wheel(home / "dist")
+        say(f"installing {path.name} into a new environment")
+        scripts = installed(path, home / "venv")
+        say("running the demo from it in an empty folder")
+        wrong = complaints(demo(scripts, home / "empty"))
+    say(*wrong or ["the wheel is whole: everything came back once"])
     return 1 if wrong else 0
 
 
+def say(*lines: str) -> None:
+    print(*(f"check: {line}" for line in lines), sep="\n", flush=True)
+
+
 def wheel(into: Path) -> Path:
-    """Build the wheel with pinned build tools and return its path."""
-    shutil.rmtree(ROOT / "build", ignore_errors=True)  # setuptools packs what an earlier build left there
+    """Build the wheel with pinned build tools and return its path; leaves nothing in the checkout."""
+    left = ROOT / "build"  # setuptools packs what an earlier build left there
+    shutil.rmtree(left, ignore_errors=True)
     run = [sys.executable, "-m", "build", "--wheel", "--outdir", str(into), str(ROOT)]
-    subprocess.run(run, check=True, env={**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS)}, stdout=sys.stderr)
+    env = {**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS)}
+    built = subprocess.run(run, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    shutil.rmtree(left, ignore_errors=True)
+    if built.returncode:
+        raise SystemExit(f"{built.stdout}\ncheck: the wheel was not built")
     (path,) = into.glob("*.whl")
     return path
 
@@ -50,24 +63,24 @@ def installed(path: Path, into: Path) -> Path:
 def demo(scripts: Path, folder: Path) -> dict[str, Any]:
     """Run the demo in an empty folder, with nothing of the checkout in reach, and return its summary."""
     folder.mkdir()
-    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    ran = subprocess.run(
-        [str(scripts / "titian"), "demo", "--json"],
-        cwd=folder,
-        env=kept,
-        stdout=subprocess.PIPE,
-        timeout=DEMO_S_MAX,
-        check=True,
-    )
+    ours = ("PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL")
+    env = {name: value for name, value in os.environ.items() if name not in ours and name[:7] != "TITIAN_"}
+    run = [str(scripts / "titian"), "demo", "--json"]
+    ran = subprocess.run(run, cwd=folder, env=env, stdout=subprocess.PIPE, timeout=DEMO_S_MAX)
+    print(ran.stdout.decode(), flush=True)
+    if ran.returncode and not ran.stdout.startswith(b"{"):
+        raise SystemExit(f"check: the demo ended with {ran.returncode} and no summary")
     said: dict[str, Any] = json.loads(ran.stdout)
-    return said
+    return {**said, "exit code": ran.returncode}
 
 
 def complaints(summary: dict[str, Any]) -> list[str]:
     """What is wrong with the demo's summary; empty if nothing."""
-    wrong = [f"wrong: {name} is {summary[name]}" for name in ("lost", "duplicated") if summary[name] != 0]
-    if not summary["recorded"] == summary["received"] == summary["returned"] > 0:
-        wrong.append("wrong: not everything that was recorded has come back")
+    none = ("lost", "duplicated", "exit code")
+    wrong = [f"wrong: {name} is {summary.get(name)}" for name in none if summary.get(name) != 0]
+    counted = [summary.get(name) for name in ("recorded", "received", "validated", "returned")]
+    if not counted[0] or len(set(counted)) > 1:
+        wrong.append(f"wrong: recorded, received, validated, returned are {counted}")
     return wrong
 
 

@@ -16,7 +16,6 @@ from pipeline.ports import CenterLink, Clock, DownHint, EntryId
 from schemas.feed import FactGroup, RecordChange, Span, pack_facts, pack_records
 from schemas.frame import Header, Kind, seal_frame
 from schemas.keys import PrivateKey, PublicKey
-from schemas.limits import RANGES_MAX
 from schemas.messages import Ack, Partly, Since, Want, pack_message
 from schemas.ranges import Ranges, to_wire
 
@@ -24,12 +23,15 @@ from schemas.ranges import Ranges, to_wire
 FACTS_PACKETS_MAX = 4_000
 RECORDS_MAX = 1_000
 RECORDS_BYTES_MAX = 256 * 1024
+#: Numbers that an ack restates of incomplete packets: nine bytes each at most, so it stays below its limit.
+PARTLY_NUMBERS_MAX = 4_000
 #: Sizes kept in the hint: more entries than this are never left unread in `down`.
 SIZES_MAX = 512
 
 
 class Standing(Protocol):
-    """What the ledger says of a region, all in one read (`since` oldest first)."""
+    """What the ledger says of a region, all of one moment (`since` oldest first; `partly`: the byte ranges held
+    of the incomplete packets of the want's epoch)."""
 
     @property
     def region(self) -> str: ...
@@ -54,6 +56,8 @@ class Standing(Protocol):
     @property
     def since(self) -> tuple[Since, ...]: ...
     @property
+    def partly(self) -> dict[int, Ranges]: ...
+    @property
     def refusal(self) -> str: ...
 
 
@@ -73,9 +77,6 @@ class Feed(Protocol):
         self, region: str, position: int, records_max: int, bytes_max: int, by_reference_epoch: str | None
     ) -> tuple[tuple[RecordChange, ...], int]:
         """The same for records; those whose packet belongs to `by_reference_epoch` come without a head."""
-
-    def partly(self, region: str, epoch: str) -> dict[int, Ranges]:
-        """The byte ranges held of that epoch's incomplete packets."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ class Deliver:
         hint = self._link.hint(region)
         done = Delivered()
         if hint is None or hint.session != standing.session:
-            hint, done = self._begin(standing, lost=hint is None)
+            hint, done = self._begin(standing, renew=hint is None)
+        elif hint.incarnation != standing.since[-1].incarnation:
+            hint, done = self._begin(standing, renew=True)
         elif standing.want.n > hint.answered:
             hint, done = self._answer(standing, hint, None, done)
         if standing.refusal:
@@ -148,21 +151,25 @@ class Deliver:
 
     # --- the session and its acks ---------------------------------------------------------------
 
-    def _begin(self, standing: Standing, *, lost: bool) -> tuple[DownHint, Delivered]:
-        """A new session, or a broker that lost the hint: from the region's cursors on.
+    def _begin(self, standing: Standing, *, renew: bool) -> tuple[DownHint, Delivered]:
+        """A new session, a ledger that has a new life, or a broker that lost the hint: from the region's
+        cursors on, back to the common point of both histories.
 
-        With the hint the number of the last entry is lost too, and the region waits for a higher one; so the
-        same instance goes on in the next session, whose ids are above all that there were.
+        With the hint the number of the last entry is lost too, and the region waits for a higher one; with a
+        new life the region must look at what it holds. So the same instance goes on in the next session
+        (`renew`), whose ids are above all that there were. The want may be older than what the region has
+        done since; the region takes the session only if its cursors are still those that the want named.
         """
         want = standing.want
         assert want is not None
         session = standing.session
-        if lost:
+        if renew:
             session = self._feed.renew_session(standing.region, session)
         self._link.clear_down(standing.region)
         rewind = rewind_to(want.facts, want.records, want.history, standing.since)
         facts, records = rewind if rewind is not None else (want.facts, want.records)
-        return self._answer(standing, DownHint(session, 0, facts, records, -1), rewind, Delivered())
+        hint = DownHint(session, 0, facts, records, -1, (), standing.since[-1].incarnation)
+        return self._answer(standing, hint, rewind, Delivered())
 
     def _answer(
         self, standing: Standing, hint: DownHint, rewind: tuple[int, int] | None, done: Delivered
@@ -170,7 +177,6 @@ class Deliver:
         want = standing.want
         assert want is not None
         assert standing.key is not None
-        partly = self._feed.partly(standing.region, want.epoch)
         ack = Ack(
             n=want.n,
             instance=standing.instance,
@@ -182,7 +188,7 @@ class Deliver:
             window_bytes=standing.window_bytes,
             hold_s=standing.hold_s,
             epoch=want.epoch,
-            partly=[Partly(seq=seq, ranges=to_wire(held)) for seq, held in list(partly.items())[:RANGES_MAX]],
+            partly=_restated(standing.partly),
             rewind=None if rewind is None else list(rewind),
             refusal=standing.refusal,
             clock_ms=max(0, self._clock.now_ms()),
@@ -246,6 +252,18 @@ class Deliver:
         if not self._link.put_down(region, EntryId(hint.session, hint.n), frame, hint):
             raise _Raced
         return hint, len(frame)
+
+
+def _restated(partly: dict[int, Ranges]) -> list[Partly]:
+    """What is stored of incomplete packets, as far as it fits an ack: what is left out is sent again."""
+    out: list[Partly] = []
+    numbers_left = PARTLY_NUMBERS_MAX
+    for seq, held in sorted(partly.items()):
+        numbers_left -= 2 * len(held) + 1
+        if numbers_left < 0:
+            break
+        out.append(Partly(seq=seq, ranges=to_wire(held)))
+    return out
 
 
 def _span(standing: Standing, session: int, start: int, to: int) -> Span:

@@ -22,6 +22,9 @@ from schemas.frame import Header, Kind, open_body, split, verify
 from schemas.keys import PrivateKey, PublicKey
 from schemas.messages import Ack, unpack_message
 
+#: Before the first entry of any session.
+NOWHERE = EntryId(0, 0)
+
 
 class Step(Enum):
     """What became of one frame."""
@@ -64,7 +67,7 @@ class Pull:
     retry_s: float = 0.25
     retry_s_max: float = 2.0
     clock_off_ms: int = 0
-    _position: EntryId = EntryId(0, 0)
+    _position: EntryId = NOWHERE
     _failures: int = 0
     _probe_s: float = 0.0
     _facts: int = 0
@@ -160,17 +163,20 @@ class Pull:
         return Step.ASKED_ANEW
 
     def _hear(self, ack: Ack) -> Step:
-        """Act on an ack: stores first (each step may be done again), then the session is announced."""
-        if ack.instance == self.speaker.instance and ack.grant == self.speaker.grant and not ack.superseded:
-            begins = ack.session != self.speaker.session
-            if begins and ack.rewind is not None:
-                facts, records = ack.rewind
-                self.outbox.take_back(facts, self.clock.now_ms())
-                self.registry.rewind(facts, records, ack.since)
-            elif begins:
-                self.registry.adopt(ack.since)
+        """Act on an ack. Should we die between the session and the stores, the next instance is told again."""
+        heard = self.speaker.hear(ack, self.clock.now_s(), self.registry.cursors())
+        if heard is Heard.OUTDATED:
+            self.speaker.ask_anew(outdated=True)
+            return Step.ASKED_ANEW
+        if heard is Heard.GRANTED and ack.rewind is not None:
+            facts, records = ack.rewind
+            # The registry first: until the outbox follows, push finds no old fact there to settle again.
+            self.registry.rewind(facts, records, ack.since)
+            self.outbox.take_back(facts, self.clock.now_ms())
+        elif heard is Heard.GRANTED:
+            self.registry.adopt(ack.since)
+        if heard in (Heard.GRANTED, Heard.ANSWER):
             self.clock_off_ms = ack.clock_ms - self.clock.now_ms()
-        heard = self.speaker.hear(ack, self.clock.now_s())
         return Step.SKIPPED if heard is Heard.STALE else Step.ACK
 
     def _whole(self, changes: tuple[RecordChange, ...]) -> list[RecordChange] | None:

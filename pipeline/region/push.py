@@ -90,7 +90,7 @@ class Push:
     down_since_s: float | None = None
     denied: str = ""
     _flights: Flights = field(init=False)
-    _last: EntryId = EntryId(0, 0)
+    _last: EntryId = field(default_factory=lambda: EntryId(0, 0))
     _frames: int = 0
     _failures: int = 0
     _retry_s: float = 0.0
@@ -100,6 +100,7 @@ class Push:
     _ratio: dict[Lane, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._follow_rewind(self.registry.cursors())
         self._flights = Flights(self.outbox.in_flight())
 
     @property
@@ -149,10 +150,11 @@ class Push:
     def _settle(self, cursors: Cursors) -> tuple[int, int]:
         """Settle the outbox from the registry's facts: an idempotent sweep, in bounded transactions."""
         settled = forks = 0
+        self._follow_rewind(cursors)
         while (at := self.outbox.settled_to()) < cursors.facts:
             facts = self.registry.facts_after(at, SETTLE_GROUPS)
             to = facts[-1][0] if len(facts) >= SETTLE_GROUPS else cursors.facts
-            done = self.outbox.settle(facts, to, self.clock.now_ms())
+            done = self.outbox.settle(facts, to, self.clock.now_ms(), start=at)
             self._flights.settle(done.settled)
             settled += total(done.settled)
             forks += len(done.forks)
@@ -160,6 +162,11 @@ class Push:
         if settled:
             self._rounds_lost = 0
         return settled, forks
+
+    def _follow_rewind(self, cursors: Cursors) -> None:
+        """The registry went back and a crash came before the outbox did: it goes back now."""
+        if self.outbox.settled_to() > cursors.facts:
+            self.outbox.take_back(cursors.facts, self.clock.now_ms())
 
     def _hear(self, cursors: Cursors) -> int:
         """Act on the newest ack once all the facts that it knows of are settled here."""
@@ -197,7 +204,7 @@ class Push:
             return
         if len(self._flights):
             self._flights.observe(self.link.up_length(), self.speaker.next_n())
-        if not self.speaker.session and self.token:
+        if self.token and self.speaker.unanswered:  # a center restored from long ago may not know us either
             join = Join(token=self.token, sign=self.ours.public.raw.sign, seal=self.ours.public.raw.seal)
             self.link.send_control(self._seal(Kind.JOIN, pack_message(join)))
         want = self.speaker.want(

@@ -17,6 +17,8 @@ from schemas.messages import Ack, Want
 REPEAT_S = 30.0
 #: The same while something is on its way and nothing moves, or no session is granted yet.
 WAITING_REPEAT_S = 4.0
+#: Wants whose cursors are remembered.
+SAID_MAX = 64
 #: Between two wants that only bring news (cursors, level), seconds.
 NEWS_S = 1.0
 
@@ -29,6 +31,7 @@ class Heard(Enum):
     ANSWER = "our session goes on"
     SUPERSEDED = "another instance speaks as this region"
     REFUSED = "the center does not let us speak"
+    OUTDATED = "a session begins from where we no longer are"
 
 
 @dataclass
@@ -53,6 +56,7 @@ class Speaker:
     hold_until_s: float = 0.0
     _sent_s: float | None = None
     _said: tuple[int, int, int, int] | None = None
+    _cursors_said: dict[int, Cursors] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def due(self, now_s: float, cursors: Cursors, level: int, waiting: bool) -> bool:
@@ -76,6 +80,12 @@ class Speaker:
         with self._lock:
             return self.n + 1
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether no session is granted, or the last two wants of it brought no answer."""
+        with self._lock:
+            return self.answer is None or self.answer.n < self.n - 1
+
     def want(
         self, now_s: float, now_ms: int, *, epoch: str, highest_seq: int, cursors: Cursors, level: int
     ) -> Want:
@@ -84,6 +94,8 @@ class Speaker:
             self.n += 1
             self._sent_s = now_s
             self._said = (self.grant, cursors.facts, cursors.records, level)
+            self._cursors_said[self.n] = cursors
+            self._cursors_said.pop(self.n - SAID_MAX, None)
             return Want(
                 n=self.n,
                 instance=self.instance,
@@ -101,8 +113,13 @@ class Speaker:
                 titian=self.titian,
             )
 
-    def hear(self, ack: Ack, now_s: float) -> Heard:
-        """Take in an ack; what it says about rewinding and facts is for the caller to act on."""
+    def hear(self, ack: Ack, now_s: float, cursors: Cursors) -> Heard:
+        """Take in an ack; what it says about rewinding and facts is for the caller to act on, before anything
+        else of that session.
+
+        A session begins from the cursors of the want that the ack answers. If we have moved since (an old
+        want, answered by a ledger that was restored), it is not taken: what we hold above might be lost.
+        """
         with self._lock:
             if ack.instance == "-":  # sealed to our key, so it is for us
                 self.refusal = ack.refusal
@@ -120,6 +137,8 @@ class Speaker:
             begins = ack.session != self.session
             if not begins and self.answer is not None and ack.n < self.answer.n:
                 return Heard.STALE
+            if begins and self._cursors_said.get(ack.n) != cursors:
+                return Heard.OUTDATED
             self.session = ack.session
             self.answer = ack
             self.refusal = ack.refusal
@@ -135,10 +154,10 @@ class Speaker:
             if 0 < self.session < session:
                 self.superseded = True
 
-    def ask_anew(self, *, whole: bool = False) -> None:
+    def ask_anew(self, *, whole: bool = False, outdated: bool = False) -> None:
         """A gap, a damaged frame or another incarnation: ask for a new session, from our cursors on."""
         with self._lock:
-            if self.session:
+            if self.session or outdated:
                 self.grant += 1
                 self.session = 0
                 self.answer = None

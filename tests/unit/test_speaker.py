@@ -38,7 +38,7 @@ def ack(one: Speaker, **other: object) -> Ack:
 def granted() -> Speaker:
     one = speaker()
     say(one, 0.0)
-    assert one.hear(ack(one), 0.1) is Heard.GRANTED
+    assert one.hear(ack(one), 0.1, NOWHERE) is Heard.GRANTED
     return one
 
 
@@ -69,31 +69,31 @@ def test_an_unanswered_want_is_repeated_sooner_while_something_waits_for_it() ->
 def test_an_ack_for_another_grant_changes_nothing() -> None:
     one = granted()
     one.ask_anew()
-    assert one.hear(ack(one, grant=one.grant - 1), 1.0) is Heard.STALE
+    assert one.hear(ack(one, grant=one.grant - 1), 1.0, NOWHERE) is Heard.STALE
     assert one.session == 0
 
 
 def test_the_same_instance_may_be_led_into_a_later_session() -> None:
     one = granted()
-    assert one.hear(ack(one, session=8), 1.0) is Heard.GRANTED
+    assert one.hear(ack(one, session=8), 1.0, NOWHERE) is Heard.GRANTED
     assert one.session == 8
 
 
 def test_a_session_never_goes_back() -> None:
     one = granted()
-    assert one.hear(ack(one, session=6), 1.0) is Heard.STALE
+    assert one.hear(ack(one, session=6), 1.0, NOWHERE) is Heard.STALE
     assert one.session == 7
 
 
 def test_an_ack_to_another_instance_in_a_later_session_means_that_we_are_superseded() -> None:
     one = granted()
-    assert one.hear(ack(one, instance="other", session=8), 1.0) is Heard.SUPERSEDED
+    assert one.hear(ack(one, instance="other", session=8), 1.0, NOWHERE) is Heard.SUPERSEDED
     assert not one.due(100.0, NOWHERE, 10, waiting=True)
 
 
 def test_an_ack_to_another_instance_in_an_older_session_is_left_over() -> None:
     one = granted()
-    assert one.hear(ack(one, instance="other", session=6), 1.0) is Heard.STALE
+    assert one.hear(ack(one, instance="other", session=6), 1.0, NOWHERE) is Heard.STALE
     assert not one.superseded
 
 
@@ -113,18 +113,18 @@ def test_who_waits_for_a_session_is_not_superseded_by_what_is_left_over() -> Non
 
 def test_a_hold_lasts_as_long_as_the_center_says_and_a_later_ack_ends_it() -> None:
     one = granted()
-    one.hear(ack(one, hold_s=20.0), 10.0)
+    one.hear(ack(one, hold_s=20.0), 10.0, NOWHERE)
     assert one.hold_until_s == 30.0
-    one.hear(ack(one), 11.0)
+    one.hear(ack(one), 11.0, NOWHERE)
     assert one.hold_until_s == 0.0
 
 
 def test_a_refusal_to_our_key_is_kept_and_a_good_ack_clears_it() -> None:
     one = speaker()
     say(one, 0.0)
-    assert one.hear(ack(one, instance="-", refusal="token_used"), 1.0) is Heard.REFUSED
+    assert one.hear(ack(one, instance="-", refusal="token_used"), 1.0, NOWHERE) is Heard.REFUSED
     assert one.refusal == "token_used"
-    one.hear(ack(one), 2.0)
+    one.hear(ack(one), 2.0, NOWHERE)
     assert one.refusal == ""
 
 
@@ -141,3 +141,15 @@ def test_the_lock_is_no_part_of_what_is_compared_or_shown() -> None:
     shown = repr(speaker())
     assert "_lock" not in shown
     assert {f.name for f in dataclasses.fields(Speaker)} >= {"grant", "session", "n"}
+
+
+def test_a_session_that_begins_from_where_we_no_longer_are_is_not_taken() -> None:
+    one = granted()
+    assert one.hear(ack(one, session=8), 1.0, Cursors(5, 0, ())) is Heard.OUTDATED
+    assert one.session == 7
+
+
+def test_an_outdated_session_is_asked_for_anew_even_while_none_is_held() -> None:
+    one = speaker()
+    one.ask_anew(outdated=True)
+    assert one.grant == 2
