@@ -103,10 +103,10 @@ def _count(into: dict[str, int], **amounts: int) -> None:
         into[name] = into.get(name, 0) + amount
 
 
-def region_application(folder: Folder) -> Celery:
+def region_application(folder: Folder, *, take_over: bool = False) -> Celery:
     """The Celery application of a region's worker, with its two tasks registered."""
     app = make_application(f"titian-{folder.settings.region}", broker_url(folder), (PUSH, PULL), REGION_BEAT)
-    side = RegionSide(*region_pipeline(folder), run=folder.run)
+    side = RegionSide(*region_pipeline(folder, take_over=take_over), folder.run)
 
     @app.task(name=PUSH)
     def push() -> None:
@@ -148,6 +148,6 @@ def _resident(
 def follow(app: Celery, task: str, *args: Any) -> None:
     """Nudge `task`; a broker that is away is no reason to fail, the next period nudges again."""
     try:
-        app.send_task(task, args=args, retry=False, expires=30.0)
+        app.send_task(task, args=args, retry=False, expires=30.0, ignore_result=True)
     except Exception as why:  # kombu and redis raise many kinds here; none of them loses anything
         log("nudge").warning("nudge not sent", task=task, why=type(why).__name__)

@@ -42,11 +42,12 @@ def main(argv: list[str]) -> int:
     if role == "region":
         from workers.region import region_application
 
-        app, host = region_application(folder), folder.settings.region
+        take_over = "--take-over" in argv[3:]
+        app, host = region_application(folder, take_over=take_over), folder.settings.region
     else:
         from workers.center import center_application
 
-        app, host = center_application(folder, role), "center"
+        app, host = center_application(folder), "center"
     app.worker_main(arguments(role, host))
     return 0
 

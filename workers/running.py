@@ -2,17 +2,97 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.file_lock import FileLock
 from pipeline.adapters.folder import Folder
-from pipeline.errors import NotFound, Unreachable
+from pipeline.linksim.profile import parse_address
 from workers.embedded import ValkeyServer
-from workers.supervisor import ChildSpec, Supervisor
+from workers.logs import log, set_up_logs
+from workers.making import LINK_VALKEY, link_users
+from workers.stop_signal import StopSignal
+from workers.supervisor import Supervisor
+from workers.supervisor_child import ChildSpec
+from workers.supervisor_state import claim, running
+from workers.wiring import ledger_of, nudge_server
+
+#: role -> the ticks of its residents.
+REGION_ROLES = {"region": ("push.tick", "pull.tick")}
+CENTER_ROLES: dict[str, tuple[str, ...]] = {"intake": ("intake.tick",), "validate": (), "deliver": ()}
+
+
+def run_up(folder: Folder, take_over: bool) -> int:
+    """Run this side until SIGTERM, SIGINT or SIGHUP; returns the exit code. Raises `AlreadyRunning`."""
+    set_up_logs(folder.settings.log)
+    center = folder.settings.side == "center"
+    with claim(folder.run) as held:
+        servers: list[ChildSpec] = []
+        if not folder.settings.broker.url:
+            servers.append(nudge_server(folder).child("valkey"))
+        if center and not folder.settings.link.url:
+            servers.append(_link_server(folder).child("link-valkey"))
+        if center:
+            ledger = ledger_of(folder)
+            ledger.open_incarnation(int(time.time() * 1000))
+            ledger.close()
+        roles = CENTER_ROLES if center else REGION_ROLES
+        workers = [_worker(folder, role, ticks, take_over) for role, ticks in roles.items()]
+        said = log("up")
+        said.info("up", side=folder.settings.side, folder=str(folder.path))
+        stopped = Supervisor([*servers, *workers], lambda name, **fields: said.info(name, **fields), held)
+        stopped.run_until(StopSignal(signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
+    return 0
+
+
+def _link_server(folder: Folder) -> ValkeyServer:
+    """The link's broker: regions by TCP, each as its own user; our own processes by socket."""
+    listen = parse_address(folder.settings.link.listen)
+    return ValkeyServer(
+        folder.run / LINK_VALKEY,
+        port=listen.port,
+        host=listen.host,
+        users=link_users(folder),
+        maxmemory_bytes=folder.settings.link.memory_bytes_max,
+    )
+
+
+def _worker(folder: Folder, role: str, ticks: tuple[str, ...], take_over: bool) -> ChildSpec:
+    argv = [sys.executable, "-I", "-m", "workers.run", role, str(folder.path), str(os.getpid())]
+    env = {**os.environ, "TITIAN_DATA": str(folder.path), "C_FORCE_ROOT": "1"}
+    if take_over:
+        argv.append("--take-over")
+    ticking: tuple[Path, ...] = tuple(folder.run / name for name in ticks)
+    return ChildSpec(role, argv, folder.logs / f"{role}.log", env=env, ticks=ticking)
+
+
+def status(folder: Folder) -> dict[str, Any]:
+    """Whether this side runs: `running`, and where it does, `pid`, `since_ms` and its children."""
+    state = running(folder.run)
+    found: dict[str, Any] = {"version": 1, "side": folder.settings.side, "running": state is not None}
+    return found if state is None else {**found, **_plain(state)}
+
+
+def _plain(state: Any) -> dict[str, Any]:
+    values: dict[str, Any] = state._asdict() if hasattr(state, "_asdict") else dict(vars(state))
+    children = values.pop("children", ())
+    values["children"] = [one._asdict() if hasattr(one, "_asdict") else dict(vars(one)) for one in children]
+    return values
+
+
+def stop(folder: Folder, timeout_s: float) -> bool:
+    """Ask this side to stop and wait at most `timeout_s`; True once it has (or did not run)."""
+    state = running(folder.run)
+    if state is None:
+        return True
+    os.kill(state.pid, signal.SIGTERM)
+    deadline_s = time.monotonic() + timeout_s
+    signalled = StopSignal()
+    while running(folder.run) is not None:
+        if time.monotonic() > deadline_s:
+            return False
+        signalled.wait(0.1)
+    return True
