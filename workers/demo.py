@@ -1,4 +1,4 @@
-"""`titian demo`: the whole way on one machine. A center, a region, a bad link that dies half-way, 500 packets.
+"""`titian demo`: the whole way on one machine: a center, a region, 500 packets, a link that dies half-way.
 
 Everything is real but the distance: two folders, their Valkeys, Celery workers and SQL stores; between them a
 relay that shapes the link. What the summary says is counted from the two sides' stores and from the relay.

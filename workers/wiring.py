@@ -49,7 +49,10 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> tuple[Push, P
     registry = SqliteRegistry(folder.path)
     at = Endpoint(join.host, join.port, join.username, join.password)
     speaker = Speaker(
-        instance=secrets.token_hex(8), window_bytes=WINDOW_BYTES, take_over=take_over, titian=version("titian")
+        instance=secrets.token_hex(8),
+        window_bytes=WINDOW_BYTES,
+        take_over=take_over,
+        titian=version("titian"),
     )
     pushing = PushSettings(
         frame_bytes=settings.push.frame_bytes,

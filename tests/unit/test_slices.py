@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, field
 
@@ -98,8 +99,6 @@ def test_the_lease_is_let_go_when_the_work_raises() -> None:
         raise OSError("no")
 
     piece.work = fails
-    try:
+    with contextlib.suppress(OSError):
         piece.run()
-    except OSError:
-        pass
     assert not lease.held

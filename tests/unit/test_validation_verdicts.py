@@ -333,7 +333,7 @@ def test_a_packet_that_was_decided_meanwhile_is_not_decided_twice(rig: Rig, tmp_
 
 def test_others_that_are_always_faster_are_an_error_and_not_an_endless_loop(rig: Rig, tmp_path: Path) -> None:
     class Never(SqlLedger):
-        def give_verdicts(self, work, decisions, now_ms):  # type: ignore[no-untyped-def]  # noqa: ARG002
+        def give_verdicts(self, work, decisions, now_ms):  # type: ignore[no-untyped-def]
             return False
 
     ledger = Never(tmp_path / "ledger.db")
