@@ -176,7 +176,7 @@ class Sent(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What settling facts did: `to` the position reached, `settled` the own-epoch packets that the facts speak
+    """What settling facts did: `to` the position reached, `settled` the own-epoch packets that they speak
     of, `forks` groups whose hash is not that of our own rows (not applied)."""
 
     to: int

@@ -30,8 +30,8 @@ SIZES_MAX = 512
 
 
 class Standing(Protocol):
-    """What the ledger says of a region, all of one moment (`since` oldest first; `partly`: the byte ranges held
-    of the incomplete packets of the want's epoch)."""
+    """What the ledger says of a region, all of one moment (`since` oldest first; `partly`: the byte ranges
+    held of the incomplete packets of the want's epoch)."""
 
     @property
     def region(self) -> str: ...

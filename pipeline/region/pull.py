@@ -163,7 +163,7 @@ class Pull:
         return Step.ASKED_ANEW
 
     def _hear(self, ack: Ack) -> Step:
-        """Act on an ack. Should we die between the session and the stores, the next instance is told again."""
+        """Act on an ack. Should we die between session and stores, the next instance is told again."""
         heard = self.speaker.hear(ack, self.clock.now_s(), self.registry.cursors())
         if heard is Heard.OUTDATED:
             self.speaker.ask_anew(outdated=True)
