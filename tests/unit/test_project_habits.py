@@ -227,6 +227,14 @@ def test_the_docs_show_the_states_as_the_table_has_them() -> None:
     assert shown == [diagram()], "put what pipeline.lifecycle.diagram() returns into docs/journey.md"
 
 
+def test_beside_each_promise_there_are_tests() -> None:
+    rows = re.findall(r"^\| \d \|.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(rows) == 6
+    named = {one for row in rows for one in re.findall(r"`(tests/\w+)`", row)}
+    assert named
+    assert not [one for one in named if not list((ROOT / one).glob("test_*.py"))]
+
+
 def documents() -> list[str]:
     found = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "compose").glob("*.md")]
     return sorted(path.relative_to(ROOT).as_posix() for path in found)
