@@ -72,6 +72,24 @@ def missing(ranges: Ranges, size: int) -> Ranges:
     return tuple(out)
 
 
+def without(ranges: Ranges, gone: Ranges) -> Ranges:
+    """`ranges` without the numbers of `gone`."""
+    out: list[tuple[int, int]] = []
+    at = 0
+    for start, stop in ranges:
+        while at < len(gone) and gone[at][1] <= start:
+            at += 1
+        i = at
+        while i < len(gone) and gone[i][0] < stop:
+            if gone[i][0] > start:
+                out.append((start, gone[i][0]))
+            start = max(start, gone[i][1])
+            i += 1
+        if start < stop:
+            out.append((start, stop))
+    return tuple(out)
+
+
 def to_wire(ranges: Ranges) -> list[int]:
     """Flat differences: `((1, 5), (9, 10))` becomes `[1, 4, 4, 1]` (gap, length, gap, length)."""
     out: list[int] = []

@@ -76,14 +76,12 @@ class RegionSide:
         if now_s - self._shown_s < 1.0:
             return
         self._shown_s = now_s
-        speaker = self.push.speaker
+        speaker, since_s = self.push.speaker, self.push.backoff.since_s
         state: dict[str, Any] = {
             "version": 1,
             "at_ms": self.clock.now_ms(),
-            "state": "down" if self.push.down_since_s is not None else "up",
-            "down_for_s": None
-            if self.push.down_since_s is None
-            else round(now_s - self.push.down_since_s, 1),
+            "state": "up" if since_s is None else "down",
+            "down_for_s": None if since_s is None else round(now_s - since_s, 1),
             "waits": done.waits,
             "session": speaker.session,
             "superseded": speaker.superseded,

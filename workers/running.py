@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def _link_server(folder: Folder) -> ValkeyServer:
 
 def _worker(folder: Folder, role: str, ticks: tuple[str, ...], take_over: bool) -> ChildSpec:
     argv = [sys.executable, "-I", "-m", "workers.run", role, str(folder.path), str(os.getpid())]
-    env = {**os.environ, "TITIAN_DATA": str(folder.path), "C_FORCE_ROOT": "1"}
+    env = {**os.environ, "TITIAN_DATA": str(folder.path)}
     if take_over:
         argv.append("--take-over")
     ticking: tuple[Path, ...] = tuple(folder.run / name for name in ticks)
@@ -70,17 +71,12 @@ def _worker(folder: Folder, role: str, ticks: tuple[str, ...], take_over: bool) 
 
 
 def status(folder: Folder) -> dict[str, Any]:
-    """Whether this side runs: `running`, and where it does, `pid`, `since_ms` and its children."""
+    """Whether this side runs: `running`, and where it does, `pid`, `started_at` and its children."""
     state = running(folder.run)
     found: dict[str, Any] = {"version": 1, "side": folder.settings.side, "running": state is not None}
-    return found if state is None else {**found, **_plain(state)}
-
-
-def _plain(state: Any) -> dict[str, Any]:
-    values: dict[str, Any] = state._asdict() if hasattr(state, "_asdict") else dict(vars(state))
-    children = values.pop("children", ())
-    values["children"] = [one._asdict() if hasattr(one, "_asdict") else dict(vars(one)) for one in children]
-    return values
+    if state is not None:
+        found |= {**asdict(state), "children": [asdict(child) for child in state.children]}
+    return found
 
 
 def stop(folder: Folder, timeout_s: float) -> bool:

@@ -24,8 +24,6 @@ from workers.embedded import ValkeyServer
 from workers.looking import ledger_place
 from workers.making import link_server
 
-WINDOW_BYTES = 8 * 1024 * 1024
-
 
 def nudge_server(folder: Folder) -> ValkeyServer:
     """The embedded Valkey that carries this side's nudges: a socket, no network, nothing to keep."""
@@ -50,7 +48,6 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> tuple[Push, P
     at = Endpoint(join.host, join.port, join.username, join.password)
     speaker = Speaker(
         instance=secrets.token_hex(8),
-        window_bytes=WINDOW_BYTES,
         take_over=take_over,
         titian=version("titian"),
     )

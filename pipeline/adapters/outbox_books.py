@@ -32,24 +32,6 @@ def ranges_of(text: str) -> Ranges:
     return from_wire(json.loads(text))
 
 
-def without(ranges: Ranges, gone: Ranges) -> Ranges:
-    """`ranges` without the numbers of `gone`."""
-    out: list[tuple[int, int]] = []
-    at = 0
-    for start, stop in ranges:
-        while at < len(gone) and gone[at][1] <= start:
-            at += 1
-        i = at
-        while i < len(gone) and gone[i][0] < stop:
-            if gone[i][0] > start:
-                out.append((start, gone[i][0]))
-            start = max(start, gone[i][1])
-            i += 1
-        if start < stop:
-            out.append((start, stop))
-    return tuple(out)
-
-
 class Books:
     """What one transaction does to the counts; `close` writes it. Sizes in bytes, times in ms."""
 

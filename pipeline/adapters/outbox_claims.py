@@ -13,13 +13,13 @@ from typing import Any
 
 import apsw
 
-from pipeline.adapters.outbox_books import Books, ranges_of, ranges_text, without
+from pipeline.adapters.outbox_books import Books, ranges_of, ranges_text
 from pipeline.adapters.outbox_bytes import read_span
 from pipeline.errors import StoreDamaged
 from pipeline.ports import Batch, Chunk, EntryId, Sent
 from schemas.lanes import Lane
 from schemas.limits import BATCH_PACKETS_MAX, BATCHED_PACKET_BYTES_MAX, CHUNK_BYTES_MAX
-from schemas.ranges import Ranges, from_numbers, merge, total
+from schemas.ranges import Ranges, from_numbers, merge, total, without
 
 CHUNK_BYTES_MIN = 4096
 

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from pipeline.adapters.outbox_books import Books, lane_cursors, ranges_of, ranges_text, without
+from pipeline.adapters.outbox_books import Books, lane_cursors, ranges_of, ranges_text
 from pipeline.adapters.outbox_claims import large_of
 from pipeline.ports import Settled
 from schemas.feed import FactGroup, digests_hash
 from schemas.limits import BATCHED_PACKET_BYTES_MAX
-from schemas.ranges import Ranges, from_numbers, merge, total
+from schemas.ranges import Ranges, from_numbers, merge, total, without
 from schemas.verdicts import Status
 
 

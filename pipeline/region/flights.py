@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pipeline.ports import EntryId, Sent
-from schemas.ranges import Ranges, covers, merge
+from schemas.ranges import Ranges, covers, without
 
 
 class Outcome(Enum):
@@ -101,7 +101,7 @@ class Flights:
         """The center has spoken of these packets: take them off; returns the frames that are done by it."""
         done = []
         for entry, flight in self._by_entry.items():
-            flight.left = _without(flight.left, seqs)
+            flight.left = without(flight.left, seqs)
             if not flight.left:
                 done.append(entry)
         self.drop(done)
@@ -139,21 +139,3 @@ class Flights:
             for flight in self._by_entry.values()
             if flight.gone_n is not None and flight.gone_n <= answered_n
         ]
-
-
-def _without(ranges: Ranges, gone: Ranges) -> Ranges:
-    """`ranges` without the numbers of `gone` (both sorted and disjoint)."""
-    out: list[tuple[int, int]] = []
-    for start, stop in ranges:
-        at = start
-        for low, high in gone:
-            if high <= at:
-                continue
-            if low >= stop:
-                break
-            if low > at:
-                out.append((at, low))
-            at = max(at, high)
-        if at < stop:
-            out.append((at, stop))
-    return merge(out)

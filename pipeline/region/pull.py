@@ -15,6 +15,7 @@ from enum import Enum
 from pipeline.errors import LinkDenied, LinkDown
 from pipeline.hop import Fit, fit
 from pipeline.ports import Clock, Cursors, EntryId, Outbox, RegionLink, Registry
+from pipeline.region.backoff import Backoff
 from pipeline.region.speaker import Heard, Speaker
 from schemas.errors import FrameError, SchemaError, UnknownKey
 from schemas.feed import RecordChange, Span, span_of, unpack_facts, unpack_records
@@ -64,19 +65,19 @@ class Pull:
     ours: PrivateKey
     center: PublicKey
     rng: random.Random = field(default_factory=random.Random)
-    retry_s: float = 0.25
-    retry_s_max: float = 2.0
     clock_off_ms: int = 0
     _position: EntryId = NOWHERE
-    _failures: int = 0
-    _probe_s: float = 0.0
+    _backoff: Backoff = field(init=False)
     _facts: int = 0
     _records: int = 0
+
+    def __post_init__(self) -> None:
+        self._backoff = Backoff(self.rng)
 
     def step(self, wait_s: float) -> Pulled:
         """Read what is there (waiting at most `wait_s`), apply it, delete it. Never raises for a link that is
         down; what fails in a store does raise, and nothing of that frame was done."""
-        if self.clock.now_s() < self._probe_s:
+        if self.clock.now_s() < self._backoff.until_s:
             return Pulled(waits="link down")
         if self.speaker.superseded:
             return Pulled(waits="superseded")
@@ -84,7 +85,7 @@ class Pull:
         steps: list[Step] = []
         try:
             entries = self.link.read_down(self._position, wait_s)
-            self._failures = 0
+            self._backoff.worked()
             taken: list[EntryId] = []
             for entry, frame in entries:
                 steps.append(self._take(frame))
@@ -104,9 +105,7 @@ class Pull:
 
     def _went_down(self) -> None:
         self.link.close()
-        self._failures += 1
-        longest = min(self.retry_s * 2 ** (self._failures - 1), self.retry_s_max)
-        self._probe_s = self.clock.now_s() + longest * self.rng.uniform(0.5, 1.0)
+        self._backoff.failed(self.clock.now_s())
 
     # --- one frame ------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ state, with the time of the next probe.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pipeline.errors import LinkDenied, LinkDown
@@ -25,13 +24,13 @@ from pipeline.ports import (
     Registry,
     Sent,
 )
+from pipeline.region.backoff import Backoff
 from pipeline.region.flights import Flights
+from pipeline.region.framing import Framer, sent_of
 from pipeline.region.speaker import Speaker
-from schemas.bodies import pack_batch, pack_chunk
-from schemas.frame import Header, Kind, seal_frame
+from schemas.frame import Kind
 from schemas.keys import PrivateKey, PublicKey
 from schemas.lanes import Lane
-from schemas.limits import BODY_BYTES_MAX
 from schemas.messages import Join, pack_message
 from schemas.ranges import Ranges, from_wire, total
 
@@ -46,15 +45,13 @@ SETTLE_GROUPS = 500
 class PushSettings:
     """What bounds a push. Bytes as they lie on the link; seconds.
 
-    `frame_bytes` is what a frame aims at. A probe of a link that is down waits from `retry_s` up to
-    `retry_s_max`, doubling, with jitter; a broker without memory is asked again after `full_s`.
+    `frame_bytes` is what a frame aims at, `level_bytes` what of `down` we can take. A broker that denies us
+    is asked again after `denied_s`, one without memory after `full_s`.
     """
 
     frame_bytes: int = 32 * 1024
     link_window_bytes: int = 256 * 1024
     level_bytes: int = 256 * 1024
-    retry_s: float = 0.25
-    retry_s_max: float = 2.0
     denied_s: float = 15.0
     full_s: float = 1.0
 
@@ -85,23 +82,22 @@ class Push:
     center: PublicKey
     settings: PushSettings = field(default_factory=PushSettings)
     token: bytes = b""
-    level: Callable[[], int | None] = lambda: None
     rng: random.Random = field(default_factory=random.Random)
-    down_since_s: float | None = None
     denied: str = ""
+    backoff: Backoff = field(init=False)
     _flights: Flights = field(init=False)
+    _framer: Framer = field(init=False)
     _last: EntryId = field(default_factory=lambda: EntryId(0, 0))
     _frames: int = 0
-    _failures: int = 0
-    _retry_s: float = 0.0
     _handled_n: int = 0
     _rounds_lost: int = 0
     _pause_until_s: float = 0.0
-    _ratio: dict[Lane, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._follow_rewind(self.registry.cursors())
         self._flights = Flights(self.outbox.in_flight())
+        self._framer = Framer(self.outbox.region, self.outbox.epoch, self.ours, self.center)
+        self.backoff = Backoff(self.rng)
 
     @property
     def in_flight_bytes(self) -> int:
@@ -114,7 +110,7 @@ class Push:
         if self.speaker.superseded:
             return Pushed(waits="superseded")
         settled, forks = self._settle(self.registry.cursors())
-        if now_s < self._retry_s:
+        if now_s < self.backoff.until_s:
             return Pushed(settled=settled, forks=forks, waits="denied" if self.denied else "link down")
         try:
             self._collect(wait_s if self._flights.on_the_wire_bytes else 0.0)
@@ -126,7 +122,7 @@ class Push:
             return Pushed(settled=settled, forks=forks, waits="link down")
         except LinkDenied as why:
             self._went_down(now_s)
-            self.denied, self._retry_s = str(why), now_s + self.settings.denied_s
+            self.denied, self.backoff.until_s = str(why), now_s + self.settings.denied_s
             return Pushed(settled=settled, forks=forks, waits="denied")
         return Pushed(frames, packets, sent_bytes, settled, requeued, forks, waits)
 
@@ -198,15 +194,14 @@ class Push:
 
     def _speak(self, now_s: float) -> None:
         cursors = self.registry.cursors()
-        offered = self.level()
-        level = self.settings.level_bytes if offered is None else offered
+        level = self.settings.level_bytes
         if not self.speaker.due(now_s, cursors, level, waiting=len(self._flights) > 0):
             return
         if len(self._flights):
             self._flights.observe(self.link.up_length(), self.speaker.next_n())
         if self.token and self.speaker.unanswered:  # a center restored from long ago may not know us either
             join = Join(token=self.token, sign=self.ours.public.raw.sign, seal=self.ours.public.raw.seal)
-            self.link.send_control(self._seal(Kind.JOIN, pack_message(join)))
+            self.link.send_control(self._framer.seal(Kind.JOIN, pack_message(join)))
         want = self.speaker.want(
             now_s,
             self.clock.now_ms(),
@@ -215,7 +210,7 @@ class Push:
             cursors=cursors,
             level=level,
         )
-        self.link.send_control(self._seal(Kind.WANT, pack_message(want)))
+        self.link.send_control(self._framer.seal(Kind.WANT, pack_message(want)))
         self._came_up()
 
     # --- what is sent ---------------------------------------------------------------------------
@@ -229,8 +224,8 @@ class Push:
             claimed = self._claim()
             if claimed is None:
                 return frames, packets, sent_bytes, "nothing waits"
-            frame = self._frame_of(claimed)
-            self._flights.add(_sent(claimed), len(frame))
+            frame = self._framer.frame_of(claimed)
+            self._flights.add(sent_of(claimed), len(frame))
             self.link.send(claimed.entry, frame)
             frames += 1
             packets += len(claimed.stored) if isinstance(claimed, Batch) else 0
@@ -261,29 +256,12 @@ class Push:
         lanes = LANES_IN_ORDER
         if self._frames % LAST_LANE_EVERY == 0:
             lanes = (Lane.URGENT, Lane.BIOMETRIC, Lane.CONTROL, Lane.RECORD)
-        ratio = self._ratio.get(Lane.RECORD, 0.2)
-        bytes_max = min(int(self.settings.frame_bytes / ratio), BODY_BYTES_MAX // 2)
-        claimed = self.outbox.claim(entry, lanes, bytes_max, self.settings.frame_bytes, self.clock.now_ms())
+        frame_bytes = self.settings.frame_bytes
+        bytes_max = self._framer.batch_bytes_max(frame_bytes)
+        claimed = self.outbox.claim(entry, lanes, bytes_max, frame_bytes, self.clock.now_ms())
         if claimed is not None:
             self._last = entry
         return claimed
-
-    def _frame_of(self, claimed: Batch | Chunk) -> bytes:
-        if isinstance(claimed, Chunk):
-            body = pack_chunk(claimed.size, claimed.digest, claimed.offset, claimed.data)
-            seqs: Ranges = ((claimed.seq, claimed.seq + 1),)
-            return self._seal(Kind.CHUNK, body, claimed.lane, seqs)
-        body = pack_batch(claimed.stored)
-        frame = self._seal(Kind.BATCH, body, claimed.lane, claimed.seqs)
-        if claimed.lane is Lane.RECORD and len(claimed.stored) > 1:
-            measured = max(0.02, min(1.0, len(frame) / len(body)))
-            before = self._ratio.get(Lane.RECORD, measured)
-            self._ratio[Lane.RECORD] = before + 0.2 * (measured - before)
-        return frame
-
-    def _seal(self, kind: Kind, body: bytes, lane: Lane = Lane.CONTROL, seqs: Ranges = ()) -> bytes:
-        header = Header(kind, self.outbox.region, self.outbox.epoch, self.ours.id, self.center.id, lane, seqs)
-        return seal_frame(header, body, ours=self.ours, theirs=self.center)
 
     # --- up and down ----------------------------------------------------------------------------
 
@@ -291,19 +269,8 @@ class Push:
         self._flights.cut()
         self.link.close()
         self.speaker.repeat()
-        self._failures += 1
-        if self.down_since_s is None:
-            self.down_since_s = now_s
-        longest = min(self.settings.retry_s * 2 ** (self._failures - 1), self.settings.retry_s_max)
-        self._retry_s = now_s + longest * self.rng.uniform(0.5, 1.0)
+        self.backoff.failed(now_s)
 
     def _came_up(self) -> None:
-        self._failures, self.down_since_s, self.denied = 0, None, ""
-
-
-def _sent(claimed: Batch | Chunk) -> Sent:
-    if isinstance(claimed, Batch):
-        carried = sum(map(len, claimed.stored))
-        return Sent(claimed.entry, claimed.lane, claimed.seqs, None, carried)
-    span = (claimed.offset, claimed.offset + len(claimed.data))
-    return Sent(claimed.entry, claimed.lane, ((claimed.seq, claimed.seq + 1),), span, len(claimed.data))
+        self.backoff.worked()
+        self.denied = ""

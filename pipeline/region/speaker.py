@@ -39,11 +39,12 @@ class Speaker:
     """The state of the conversation. `n` counts our wants; `grant` our requests for a session.
 
     `session` is 0 until granted. `answer` is the newest ack of our session. `hold_until_s` while the center
-    asks us to wait. `window_bytes` is the receipt window in force.
+    asks us to wait. `window_bytes` is the receipt window in force:
+    0 until an ack names it.
     """
 
     instance: str
-    window_bytes: int
+    window_bytes: int = 0
     take_over: bool = False
     whole: bool = False
     titian: str = ""

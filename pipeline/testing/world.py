@@ -28,7 +28,6 @@ from pipeline.testing.memory_link import MemoryLink
 from schemas.identity import PacketId
 from schemas.keys import PrivateKey
 
-WINDOW_BYTES = 8 * 1024 * 1024
 TOKEN = b"a token of at least sixteen bytes"
 
 
@@ -71,7 +70,7 @@ class World:
         self.outbox.check(self.clock.now_ms())
         self.registry = SqliteRegistry(self.folder / "region")
         end = self.link.region_end(self.region)
-        speaker = Speaker(instance=f"instance-{self.instances}", window_bytes=WINDOW_BYTES)
+        speaker = Speaker(instance=f"instance-{self.instances}")
         center = self.center_key.public
         self.push = Push(
             self.outbox,

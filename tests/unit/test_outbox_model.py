@@ -10,7 +10,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pipeline.adapters.outbox_books import without
 from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.outbox_sqlite import SqliteOutbox
 from pipeline.lifecycle import Place
@@ -18,7 +17,7 @@ from pipeline.ports import Chunk, EntryId
 from schemas.feed import FactGroup
 from schemas.lanes import Lane
 from schemas.limits import BATCHED_PACKET_BYTES_MAX
-from schemas.ranges import Ranges, from_numbers, merge, total
+from schemas.ranges import Ranges, from_numbers, merge, total, without
 from schemas.verdicts import Status
 from tests.unit.outbox_rig import SMALL_DISK, contents, draft, group, new_outbox
 
