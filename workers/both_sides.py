@@ -1,0 +1,148 @@
+"""Two sides on one machine and a link between them: for the demo, the journeys and the benchmarks.
+
+Everything is real but the distance: two folders, their Valkeys, Celery workers and SQL stores; between them a
+relay that shapes the link. What is counted comes from the two sides' stores and from the relay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.adapters.folder import Folder, open_folder
+from pipeline.adapters.ledger_reader import LedgerReader
+from pipeline.adapters.outbox_reader import OutboxReader
+from pipeline.adapters.registry_reader import RegistryReader
+from pipeline.linksim import PROFILES, Address, Relay
+from schemas.identity import PacketId
+from workers.looking import ledger_place
+from workers.making import admit_region, make_center, make_region
+
+#: How long a side may take to stop when it is asked to, seconds.
+STOP_S = 15.0
+
+
+@dataclass
+class Up:
+    """One `titian up` on `folder`, in a process group of its own; it may be killed and started again."""
+
+    folder: Folder
+    environment: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; returns at once."""
+        argv = [sys.executable, "-I", "-m", "workers.cli", "up", "--data", str(self.folder.path)]
+        with (self.folder.logs / "up.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                argv, stdout=log, stderr=log, env={**os.environ, **self.environment}, start_new_session=True
+            )
+
+    def kill(self) -> None:
+        """`kill -9`, and wait until it is gone; its children follow by themselves."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(STOP_S)
+            self.process = None
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM; returns at once."""
+        if self.process is not None:
+            self.process.terminate()
+
+    def stop(self) -> int | None:
+        """SIGTERM, then wait (and kill if it takes long); the exit code, `None` where it did not run."""
+        if self.process is None:
+            return None
+        self.process.terminate()
+        try:
+            code = self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return -9
+        self.process = None
+        return code
+
+
+@dataclass
+class BothSides:
+    """A center, a region that joins it, and the link between them."""
+
+    center: Folder
+    region: Folder
+    relay: Relay
+    join: Path
+    center_up: Up
+    region_up: Up
+
+    def counts(self) -> dict[str, Any]:
+        """How it stands now, from the stores and the relay."""
+        ledger, outbox = LedgerReader.open(ledger_place(self.center)), OutboxReader(self.region.path)
+        registry = RegistryReader(self.region.path)
+        with contextlib.closing(outbox), contextlib.closing(registry):
+            there = ledger.counts()
+            lanes = outbox.counts().values()
+            recorded = sum(lane.total.packets for lane in lanes)
+            returned = recorded - sum(lane.unverdicted.packets for lane in lanes)
+            records = registry.count()
+        link = self.relay.stats()
+        return {
+            "recorded": recorded,
+            "received": there.received,
+            "validated": there.received - there.unverdicted,
+            "returned": min(returned, records),
+            "records": records,
+            "link_bytes_up": link.up.wire_bytes,
+            "link_bytes_down": link.down.wire_bytes,
+        }
+
+    def verdict(self, packets: Iterable[PacketId]) -> dict[str, int]:
+        """Packet by packet: `lost` are not in the ledger with the digest that the region has; `duplicated`
+        are packets in the ledger beyond those that were recorded."""
+        ledger, outbox = LedgerReader.open(ledger_place(self.center)), OutboxReader(self.region.path)
+        lost = arrived = 0
+        with contextlib.closing(outbox):
+            for packet in packets:
+                here, there = outbox.find(packet), ledger.packet(packet)
+                whole = here is not None and there is not None and here.digest == there.digest
+                lost, arrived = lost + (not whole), arrived + whole
+            return {"lost": lost, "duplicated": max(0, ledger.counts().received - arrived)}
+
+
+@contextlib.contextmanager
+def both_sides(place: Path, profile: str, code: str = "1806", started: bool = True) -> Iterator[BothSides]:
+    """Make both sides in `place` and (`started`) run them; both are stopped at the end, the folders stay."""
+    place.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    center = make_center(place / "center", f"127.0.0.1:{port}", "")
+    with Relay(Address("127.0.0.1", 0), Address("127.0.0.1", port), PROFILES[profile]) as relay:
+        join = place / f"{code}.join"
+        admit_region(center, code, join, again=False, address=str(relay.address))
+        region = make_region(place / "region", join)
+        center, region = open_folder(center.path), open_folder(region.path)
+        sides = BothSides(center, region, relay, join, Up(center), Up(region))
+        try:
+            if started:
+                sides.center_up.start()
+                sides.region_up.start()
+            yield sides
+        finally:
+            for up in (sides.region_up, sides.center_up):
+                up.ask_to_stop()
+            for up in (sides.region_up, sides.center_up):
+                up.stop()
+
+
+def free_port() -> int:
+    """A TCP port of the loopback that nobody listens at now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
