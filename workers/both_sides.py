@@ -77,7 +77,7 @@ class BothSides:
 
     center: Folder
     region: Folder
-    relay: Relay
+    relay: Relay | None
     join: Path
     center_up: Up
     region_up: Up
@@ -92,15 +92,15 @@ class BothSides:
             recorded = sum(lane.total.packets for lane in lanes)
             returned = recorded - sum(lane.unverdicted.packets for lane in lanes)
             records = registry.count()
-        link = self.relay.stats()
+        link = self.relay.stats() if self.relay is not None else None
         return {
             "recorded": recorded,
             "received": there.received,
             "validated": there.received - there.unverdicted,
             "returned": min(returned, records),
             "records": records,
-            "link_bytes_up": link.up.wire_bytes,
-            "link_bytes_down": link.down.wire_bytes,
+            "link_bytes_up": link.up.wire_bytes if link is not None else 0,
+            "link_bytes_down": link.down.wire_bytes if link is not None else 0,
         }
 
     def verdict(self, packets: Iterable[PacketId]) -> dict[str, int]:
@@ -117,27 +117,35 @@ class BothSides:
 
 
 @contextlib.contextmanager
-def both_sides(place: Path, profile: str, code: str = "1806", started: bool = True) -> Iterator[BothSides]:
-    """Make both sides in `place` and (`started`) run them; both are stopped at the end, the folders stay."""
+def both_sides(
+    place: Path, profile: str | None, code: str = "1806", started: bool = True
+) -> Iterator[BothSides]:
+    """Make both sides in `place` and (`started`) run them; both are stopped at the end, the folders stay.
+
+    The link between them is like `profile`; `None`: they speak directly, as fast as this machine can.
+    """
     place.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    center = make_center(place / "center", f"127.0.0.1:{port}", "")
-    with Relay(Address("127.0.0.1", 0), Address("127.0.0.1", port), PROFILES[profile]) as relay:
+    here = Address("127.0.0.1", free_port())
+    center = make_center(place / "center", str(here), "")
+    with contextlib.ExitStack() as stack:
+        relay = profile and stack.enter_context(Relay(Address("127.0.0.1", 0), here, PROFILES[profile]))
         join = place / f"{code}.join"
-        admit_region(center, code, join, again=False, address=str(relay.address))
+        admit_region(center, code, join, again=False, address=str(relay.address if relay else here))
         region = make_region(place / "region", join)
         center, region = open_folder(center.path), open_folder(region.path)
-        sides = BothSides(center, region, relay, join, Up(center), Up(region))
-        try:
-            if started:
-                sides.center_up.start()
-                sides.region_up.start()
-            yield sides
-        finally:
-            for up in (sides.region_up, sides.center_up):
-                up.ask_to_stop()
-            for up in (sides.region_up, sides.center_up):
-                up.stop()
+        ups = Up(region), Up(center)
+        stack.callback(_stop, ups)
+        if started:
+            for up in reversed(ups):
+                up.start()
+        yield BothSides(center, region, relay or None, join, ups[1], ups[0])
+
+
+def _stop(ups: Iterable[Up]) -> None:
+    for up in ups:
+        up.ask_to_stop()
+    for up in ups:
+        up.stop()
 
 
 def free_port() -> int:

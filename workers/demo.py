@@ -48,16 +48,17 @@ def _counts(sides: BothSides, started_s: float) -> dict[str, Any]:
 
 def _watch(sides: BothSides, packets: int, started_s: float, *, quiet: bool) -> bool:
     """Look on until everything is back (True) or time is up; the link dies once, half-way."""
-    pause, cut = StopSignal(), False
+    relay, pause, cut = sides.relay, StopSignal(), False
+    assert relay is not None
     console = Console(quiet=quiet, stderr=True)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             now = _counts(sides, started_s)
             if not cut and now["received"] >= packets // 2:
-                sides.relay.cut_for(CUT_S)
+                relay.cut_for(CUT_S)
                 cut = True
             if not quiet:
-                live.update(_table(now, "link cut" if sides.relay.stats().cut else "link up"), refresh=True)
+                live.update(_table(now, "link cut" if relay.stats().cut else "link up"), refresh=True)
             if now["validated"] >= packets and now["returned"] >= packets:
                 return True
             if now["seconds"] > DEADLINE_S:

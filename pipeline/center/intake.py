@@ -8,7 +8,7 @@ does not make good frames look like killers, writing is tried with something sma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -126,7 +126,8 @@ class Intake:
         if not arrivals:
             return IntakeResult()
         try:
-            read = [self._read(region, *one, joined, rejected) for one in arrivals]
+            # One frame opened after the other: a few compressed ones hold more than memory should.
+            read = (self._read(region, *one, joined, rejected) for one in arrivals)
             took = tuple(self._take(region, bite) for bite in bites(read))
         except StoreError:
             self._forgive(region, arrivals)
@@ -208,7 +209,7 @@ class Intake:
             self._forgiven[region, stream, one.id] = one.attempts + 1
 
 
-def bites(read: Sequence[_Read]) -> Iterator[Sequence[_Read]]:
+def bites(read: Iterable[_Read]) -> Iterator[Sequence[_Read]]:
     """What goes into a transaction together: in order, bounded, and what must be alone alone."""
     bite: list[_Read] = []
     packets = held_bytes = 0
