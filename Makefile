@@ -48,7 +48,7 @@ check: $(STAMP)
 	$(BIN)/python tests/check_wheel.py
 
 bench: $(STAMP)
-	$(BIN)/python tests/benchmarks/run.py
+	$(BIN)/python -m tests.benchmarks.run
 
 # pytest ends with 5 where it finds nothing to run: no failure, but said. What a machine cannot do is skipped, with why.
 nightly: $(STAMP)

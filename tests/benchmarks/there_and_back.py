@@ -39,9 +39,7 @@ def drained(sides: BothSides, count: int) -> dict[str, Any]:
         if there >= count:
             found["received_s"] = now - began
         elif now - began > DEADLINE_S:
-            raise SystemExit(
-                f"only {there} of {count} arrived within {DEADLINE_S:.0f} s"
-            )
+            raise SystemExit(f"only {there} of {count} arrived within {DEADLINE_S:.0f} s")
         time.sleep(0.02)
     while sides.counts()["returned"] < count:
         if time.monotonic() - began > DEADLINE_S:
