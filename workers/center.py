@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 
 from celery import Celery
 from celery.signals import beat_embedded_init, worker_shutting_down
@@ -17,9 +19,9 @@ from pipeline.adapters.folder import Folder
 from workers.application import CENTER_BEAT, DELIVER, INTAKE, VALIDATE, make_application
 from workers.deathsig import die_with_parent
 from workers.logs import log
-from workers.region import follow
+from workers.nudges import Nudges, follow
 from workers.slices import Ended, Slice
-from workers.wiring import broker_url, center_pipeline
+from workers.wiring import CenterParts, broker_url
 
 SLICE_S = 30.0
 #: How long a blocked region waits before its level is looked at again, seconds.
@@ -30,38 +32,46 @@ LEVEL_S = 0.05
 class CenterSide:
     """The state of one of the center's processes."""
 
-    folder: Folder
+    parts: CenterParts
     app: Celery
+    run_folder: Path
     stop: threading.Event = field(default_factory=threading.Event)
     dirty: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        parts = center_pipeline(self.folder)
-        self.ledger, self.link, self.intake, self.validation, self.deliver, self.clock = parts
+        self.nudges = Nudges(partial(follow, self.app), self.parts.clock)
 
     def intake_once(self) -> float:
         """Take in what lies in every region's streams."""
-        regions = self.ledger.regions()
-        self.link.wait(regions, 0.5)
-        for region in self.link.lengths(regions):
+        link, regions = self.parts.link, self.parts.ledger.regions()
+        waiting = link.lengths(regions)
+        self.nudges.flush(idle=not waiting)
+        if not waiting:
+            link.wait(regions, 0.5)
+            waiting = link.lengths(regions)
+        for region in waiting:
             if self.stop.is_set():
                 break
-            done = self.intake.step(region)
-            for one in done.rejected:
-                self.deliver.refuse(region, one.key, one.code)
-            self.counts["packets"] = self.counts.get("packets", 0) + done.packets
-            if done.to_validate:
-                follow(self.app, VALIDATE)
-            if done.facts or done.wants:
-                follow(self.app, DELIVER, region)
+            self._take_in(region)
         return 0.0 if regions else 1.0
+
+    def _take_in(self, region: str) -> None:
+        done = self.parts.intake.step(region)
+        for one in done.rejected:
+            self.parts.deliver.refuse(region, one.key, one.code)
+        self.counts["packets"] = self.counts.get("packets", 0) + done.packets
+        if done.to_validate:
+            self.nudges.add(VALIDATE)
+        if done.facts or done.wants:
+            self.nudges.add(DELIVER, region)
 
     def validate_once(self) -> float | None:
         """Decide what is due; `None` when nothing is."""
-        done = self.validation.step(self.clock.now_ms())
+        done = self.parts.validation.step(self.parts.clock.now_ms())
         for region in done.regions:
-            follow(self.app, DELIVER, region)
+            self.nudges.add(DELIVER, region)
+        self.nudges.flush(idle=not done.packets)
         self.counts["packets"] = self.counts.get("packets", 0) + done.packets
         return 0.0 if done.packets else None
 
@@ -70,7 +80,7 @@ class CenterSide:
         blocked = False
         for region in tuple(self.dirty):
             self.dirty.discard(region)
-            done = self.deliver.step(region)
+            done = self.parts.deliver.step(region)
             self.counts["records"] = self.counts.get("records", 0) + done.records
             if done.blocked:
                 self.dirty.add(region)
@@ -83,13 +93,14 @@ class CenterSide:
         """A slice of one task, then a nudge if there is more."""
         short = task.removeprefix("titian.")
         work = {INTAKE: self.intake_once, VALIDATE: self.validate_once, DELIVER: self.deliver_once}[task]
-        before, started = dict(self.counts), self.clock.now_s()
-        lease = FileLock(self.folder.run / f"{short}.lease")
-        tick = self.folder.run / f"{short}.tick" if task == INTAKE else None
-        ended = Slice(lease, work, self.clock, self.stop, SLICE_S, tick=tick).run()
+        before, started = dict(self.counts), self.parts.clock.now_s()
+        lease = FileLock(self.run_folder / f"{short}.lease")
+        tick = self.run_folder / f"{short}.tick" if task == INTAKE else None
+        ended = Slice(lease, work, self.parts.clock, self.stop, SLICE_S, tick=tick).run()
+        self.nudges.flush(idle=True)
         did = {k: v - before.get(k, 0) for k, v in self.counts.items() if v != before.get(k, 0)}
         if did:
-            took_s = round(self.clock.now_s() - started, 3)
+            took_s = round(self.parts.clock.now_s() - started, 3)
             log(short).info("slice", ended=ended.name.lower(), s=took_s, **did)
         if ended is Ended.TIME_UP:
             follow(self.app, task)
@@ -98,7 +109,7 @@ class CenterSide:
 def center_application(folder: Folder) -> Celery:
     """The Celery application of a center's worker, with its three tasks registered."""
     app = make_application("titian-center", broker_url(folder), (INTAKE, VALIDATE, DELIVER), CENTER_BEAT)
-    side = CenterSide(folder, app)
+    side = CenterSide(CenterParts(folder), app, folder.run)
 
     @app.task(name=INTAKE)
     def intake() -> None:
@@ -110,7 +121,7 @@ def center_application(folder: Folder) -> Celery:
 
     @app.task(name=DELIVER)
     def deliver(region: str = "") -> None:
-        side.dirty.update([region] if region else side.ledger.regions())
+        side.dirty.update([region] if region else side.parts.ledger.regions())
         side.run(DELIVER)
 
     worker_shutting_down.connect(lambda **_: side.stop.set(), weak=False)

@@ -24,6 +24,7 @@ from pipeline.region.push import Push, Pushed
 from workers.application import PULL, PUSH, REGION_BEAT, make_application
 from workers.deathsig import die_with_parent
 from workers.logs import log
+from workers.nudges import follow
 from workers.slices import Ended, Slice
 from workers.wiring import broker_url, region_pipeline
 
@@ -141,11 +142,3 @@ def _resident(
         log(short).info("slice", ended=ended.name.lower(), s=round(side.clock.now_s() - started, 3), **did)
     if ended is Ended.TIME_UP:
         follow(app, task)
-
-
-def follow(app: Celery, task: str, *args: Any) -> None:
-    """Nudge `task`; a broker that is away is no reason to fail, the next period nudges again."""
-    try:
-        app.send_task(task, args=args, retry=False, expires=30.0, ignore_result=True)
-    except Exception as why:  # kombu and redis raise many kinds here; none of them loses anything
-        log("nudge").warning("nudge not sent", task=task, why=type(why).__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from functools import cached_property
 from importlib.metadata import version
 
 from pipeline.adapters.clock import SystemClock
@@ -66,11 +67,36 @@ def ledger_of(folder: Folder) -> SqlLedger:
     return SqlLedger(ledger_place(folder), folder.settings.intake.receipt_window_bytes)
 
 
-def center_pipeline(folder: Folder) -> tuple[SqlLedger, RedisCenterLink, Intake, Validation, Deliver, Clock]:
-    """What the center's processes use; each takes its own part."""
-    ledger, clock = ledger_of(folder), SystemClock()
-    link = RedisCenterLink.from_url(folder.settings.link.url or link_server(folder).url)
-    keys = folder.private_keys()
-    intake = Intake(link, ledger, clock, keys)
-    deliver = Deliver(ledger, link, clock, keys[0], version("titian"))
-    return ledger, link, intake, Validation(ledger), deliver, clock
+class CenterParts:
+    """What the center's processes use, each made when it is first asked for: validation needs neither the
+    link nor the keys."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self.clock: Clock = SystemClock()
+
+    @cached_property
+    def ledger(self) -> SqlLedger:
+        """The ledger, with connections of this process."""
+        return ledger_of(self._folder)
+
+    @cached_property
+    def link(self) -> RedisCenterLink:
+        """The link's broker, as the center's own user."""
+        return RedisCenterLink.from_url(self._folder.settings.link.url or link_server(self._folder).url)
+
+    @cached_property
+    def intake(self) -> Intake:
+        """Step 4."""
+        return Intake(self.link, self.ledger, self.clock, self._folder.private_keys())
+
+    @cached_property
+    def validation(self) -> Validation:
+        """Step 5."""
+        return Validation(self.ledger)
+
+    @cached_property
+    def deliver(self) -> Deliver:
+        """Step 6."""
+        keys = self._folder.private_keys()
+        return Deliver(self.ledger, self.link, self.clock, keys[0], version("titian"))

@@ -28,7 +28,7 @@ from schemas.codec import pack_flat, unpack_flat
 from schemas.compression import compress
 from schemas.frame import Kind
 from schemas.identity import PacketId
-from schemas.keys import PrivateKey
+from schemas.keys import PrivateKey, PublicKey
 from schemas.messages import Join, pack_message
 from schemas.verdicts import Status
 from tests.unit.ledger_rig import CENTER_KEY, EPOCH, REGION, REGION_KEY, TOKEN, Rig, new_rig, packet
@@ -312,6 +312,33 @@ def test_many_packets_go_in_bounded_transactions(rig: Rig) -> None:
 
 
 # --- joining ------------------------------------------------------------------------------------
+
+
+class WatchedLedger(SqlLedger):
+    """Notes in which order frames are opened (their signer is asked for) and taken in."""
+
+    done: list[str]
+
+    def signer_of(self, key_id: bytes) -> PublicKey | None:
+        self.done.append("opened")
+        return super().signer_of(key_id)
+
+    def take_in(self, region: str, items: Sequence[Item], last_session: int, now_ms: int) -> TookIn:
+        self.done.append("stored")
+        return super().take_in(region, items, last_session, now_ms)
+
+
+def test_a_frame_is_opened_only_when_those_of_the_bites_before_it_are_stored(
+    rig: Rig, tmp_path: Path
+) -> None:
+    """A compressed frame is small and its packets are not: 64 of them opened at once held 50 MB."""
+    ledger = WatchedLedger(tmp_path / "ledger.db")
+    ledger.done = []
+    rig.intake = Intake(rig.center, ledger, rig.clock, [CENTER_KEY])
+    each = BITE_PACKETS // 2 + 1
+    rig.step(*(rig.batch({first + n: packet(n) for n in range(each)}) for first in (1, 1_001, 2_001)))
+    assert ledger.done == ["opened", "opened", "stored", "opened", "stored", "stored"]
+    ledger.close()
 
 
 def _joined(rig: Rig, key: PrivateKey, token: bytes) -> Joining:
