@@ -290,7 +290,6 @@ def test_a_ledger_that_cannot_write_for_long_makes_no_frame_a_killer(rig: Rig, t
     ledger.full = False
     rig.intake.step(REGION)
     assert rig.word(1)[0] is Status.RECEIVED_AT_CENTRAL
-    assert rig.aside() == []
     ledger.close()
 
 
@@ -336,7 +335,7 @@ def test_a_frame_is_opened_only_when_those_of_the_bites_before_it_are_stored(
     ledger.done = []
     rig.intake = Intake(rig.center, ledger, rig.clock, [CENTER_KEY])
     each = BITE_PACKETS // 2 + 1
-    rig.step(*(rig.batch({first + n: packet(n) for n in range(each)}) for first in (1, 1_001, 2_001)))
+    rig.step(*(rig.batch({first + n: packet(n + 1) for n in range(each)}) for first in (1, 1_001, 2_001)))
     assert ledger.done == ["opened", "opened", "stored", "opened", "stored", "stored"]
     ledger.close()
 
