@@ -27,9 +27,13 @@ CENTER_ROLES: dict[str, tuple[str, ...]] = {"intake": ("intake.tick",), "validat
 
 
 def run_up(folder: Folder, take_over: bool) -> int:
-    """Run this side until SIGTERM, SIGINT or SIGHUP; returns the exit code. Raises `AlreadyRunning`."""
+    """Run this side until SIGTERM, SIGINT or SIGHUP; returns the exit code.
+
+    Raises `AlreadyRunning`, or `UsageError` for a region whose join file is not right."""
     set_up_logs(folder.settings.log)
     center = folder.settings.side == "center"
+    if not center:
+        folder.join_file()  # one that is damaged or another's is said here, not by a worker that cannot live
     with claim(folder.run) as held:
         servers: list[ChildSpec] = []
         if not folder.settings.broker.url:

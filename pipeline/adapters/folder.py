@@ -116,8 +116,16 @@ class Folder:
         return self
 
     def join_file(self) -> JoinFile:
-        """The region's join file."""
-        return read_join_file(self.path / "center.json")
+        """The region's join file; raises `UsageError` where it is none, or another region's."""
+        path = self.path / "center.json"
+        join = read_join_file(path)
+        if join.region != self.settings.region:
+            raise UsageError(
+                f"{path} is the join file of region {join.region}, and this folder is that of region "
+                f"{self.settings.region}: put the right one there "
+                f"(`titian admit {self.settings.region} --again` at the center makes a new one)"
+            )
+        return join
 
     def center_key(self) -> PublicKey:
         """The center's public keys, as the join file names them."""

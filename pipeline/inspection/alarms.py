@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.inspection.doctor import CLOCK_OFF_MS
+
 #: Waiting longer than this is worth a look, seconds.
 OLD_S = 86_400
 #: A link that is down for less is none, seconds.
@@ -71,9 +73,17 @@ def _link(link: Mapping[str, Any], waiting: int) -> Iterator[tuple[str, str]]:
     if link["refusal"]:
         yield "refused", refusal_sentence(link["refusal"])
     if link["denied"]:
-        yield "denied", f"the center's broker denies us: {link['denied']}"
+        yield "denied", f"{link['denied']}: `titian admit CODE --again` at the center makes a new one"
     elif link["state"] == "down" and (link["down_for_s"] or 0) > DOWN_S:
         yield "link_down", f"the link has been down for {link['down_for_s'] / 60:.0f} min: `titian doctor`"
+    off_ms = link["clock_off_ms"]
+    if off_ms is not None and abs(off_ms) > CLOCK_OFF_MS:
+        way = "behind" if off_ms > 0 else "ahead of"
+        yield (
+            "clock_off",
+            f"our clock is {abs(off_ms) / 60_000:,.0f} min {way} the center's: "
+            "set it (timedatectl), here or there",
+        )
 
 
 def _disk(runway: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -18,6 +18,7 @@ import pytest
 from pipeline.adapters.folder import Folder
 from tests.sides_rig import child_pid, until
 from workers.both_sides import BothSides
+from workers.looking import look
 from workers.making import link_server
 
 #: How long one command may take, seconds.
@@ -45,16 +46,36 @@ def titian(*arguments: object, python: Path | str = sys.executable) -> Said:
     return Said(done.returncode, done.stdout, done.stderr)
 
 
-def depth(folder: Folder, python: Path | str = sys.executable) -> Any:
-    """The document of `titian depth` of a side."""
-    said = titian("depth", "--data", folder.path, "--json", python=python)
-    assert said.code == 0, said
-    return said.json
+def depth(folder: Folder) -> dict[str, Any]:
+    """The document of `titian depth` of a side (made in this process: it is asked for often)."""
+    seen = look(folder)
+    try:
+        return seen.depth()
+    finally:
+        for store in ("outbox", "registry", "ledger"):
+            if hasattr(seen, store):
+                getattr(seen, store).close()
 
 
 def alarms(folder: Folder) -> dict[str, str]:
     """What `titian depth` warns of: code -> sentence."""
     return {one["code"]: one["text"] for one in depth(folder)["alarms"]}
+
+
+def warned(folder: Folder, code: str) -> str:
+    """Wait for the alarm `code`; its sentence, which must stand in the text that people see, too."""
+    until(lambda: code in alarms(folder), what=f"the alarm {code}")
+    said = alarms(folder)[code]
+    assert f"! {said}" in titian("depth", "--data", folder.path).out
+    return said
+
+
+def check(folder: Folder, name: str) -> dict[str, str]:
+    """One line of `titian doctor`."""
+    said = titian("doctor", "--data", folder.path, "--json")
+    found: dict[str, str] = next(one for one in said.json["checks"] if one["name"] == name)
+    assert said.code == (0 if said.json["healthy"] else 1), said
+    return found
 
 
 @contextmanager

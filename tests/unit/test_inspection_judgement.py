@@ -112,6 +112,7 @@ def link(**said: Any) -> dict[str, Any]:
         (region(link=link(refusal="token_used")), "refused"),
         (region(link=link(denied="WRONGPASS", state="down", down_for_s=500)), "denied"),
         (region(link=link(state="down", down_for_s=500)), "link_down"),
+        (region(link=link(clock_off_ms=-7_200_000)), "clock_off"),
         (region(dead=2), "dead"),
         (region(tallies={"lost": 2}), "lost"),
         (region(tallies={"forks": 2}), "forks"),
