@@ -6,10 +6,13 @@ is as it is stands beside it; the traps are Celery's and kombu's own.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery import Celery
+from celery.schedules import schedule
 from kombu import Exchange, Queue
 
 PUSH = "titian.push"
@@ -21,6 +24,11 @@ DELIVER = "titian.deliver"
 #: task -> seconds between beat's nudges. A nudge that waits longer than its period is dropped.
 REGION_BEAT = {PUSH: 5.0, PULL: 5.0}
 CENTER_BEAT = {INTAKE: 5.0, VALIDATE: 5.0, DELIVER: 5.0}
+
+
+def steady_now() -> datetime:
+    """The time for beat: it only rises. A wall clock that is set back by hours would silence beat for hours."""
+    return datetime(2000, 1, 1, tzinfo=UTC) + timedelta(seconds=time.monotonic())
 
 
 def make_application(name: str, broker_url: str, tasks: Iterable[str], beat: dict[str, float]) -> Celery:
@@ -62,7 +70,11 @@ def _settings(tasks: list[str], beat: dict[str, float]) -> dict[str, Any]:
         "worker_proc_alive_timeout": 30.0,
         "beat_scheduler": "celery.beat:Scheduler",  # in memory: no file that could be half written
         "beat_schedule": {
-            f"look for work: {task}": {"task": task, "schedule": period, "options": {"expires": period}}
+            f"look for work: {task}": {
+                "task": task,
+                "schedule": schedule(period, nowfun=steady_now),
+                "options": {"expires": period},
+            }
             for task, period in beat.items()
         },
         "timezone": "UTC",

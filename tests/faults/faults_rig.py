@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from pipeline.adapters.folder import Folder
+from pipeline.adapters.outbox_reader import OutboxReader
+from schemas.identity import PacketId
 from tests.sides_rig import child_pid, until
 from workers.both_sides import BothSides
 from workers.looking import look
@@ -107,3 +109,11 @@ def pushed(folder: Folder) -> dict[str, int]:
     """What the region's worker has counted since it started: `frames`, `packets`, `requeued`, ..."""
     counts: dict[str, int] = json.loads((folder.run / "push.json").read_text(encoding="utf-8"))["pushed"]
     return counts
+
+
+def recorded(sides: BothSides) -> list[PacketId]:
+    """The identity of every packet in the region's outbox."""
+    with closing(OutboxReader(sides.region.path)) as outbox:
+        meta = outbox.meta()
+        total = sum(lane.total.packets for lane in outbox.counts().values())
+    return [PacketId(meta.region, meta.epoch, seq) for seq in range(1, total + 1)]
