@@ -27,7 +27,7 @@ CENTER_BEAT = {INTAKE: 5.0, VALIDATE: 5.0, DELIVER: 5.0}
 
 
 def steady_now() -> datetime:
-    """The time for beat: it only rises. A wall clock that is set back by hours would silence beat for hours."""
+    """The time for beat: it only rises. A wall clock set back by hours would silence beat for hours."""
     return datetime(2000, 1, 1, tzinfo=UTC) + timedelta(seconds=time.monotonic())
 
 
