@@ -34,8 +34,11 @@ def main(argv: list[str]) -> int:
     role, data, parent = argv[0], Path(argv[1]), int(argv[2])
     die_with_parent(parent)
     logging.captureWarnings(True)
+    from celery.signals import worker_ready
+
     from pipeline.adapters.folder import open_folder
     from workers.logs import set_up_logs
+    from workers.nudges import follow
 
     folder = open_folder(data)
     set_up_logs(folder.settings.log)
@@ -48,6 +51,13 @@ def main(argv: list[str]) -> int:
         from workers.center import center_application
 
         app, host = center_application(folder), "center"
+
+    def begin(**_: object) -> None:
+        """Beat's first nudge comes a period (5 s) after its start: do not wait for it."""
+        for task in ROLES[role][0]:  # a queue has the name of its task
+            follow(app, task)
+
+    worker_ready.connect(begin, weak=False)
     app.worker_main(arguments(role, host))
     return 0
 
