@@ -50,9 +50,12 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.run
 
-# pytest ends with 5 where it finds nothing to run: no failure, but said. What a machine cannot do is skipped, with why.
+# It installs what it needs: Debian's packages where it may, and the driver of PostgreSQL into .venv. What a machine
+# cannot do is skipped, with why. pytest ends with 5 where it finds nothing to run: no failure, but said.
 nightly: $(STAMP)
 	@[ "$$(id -u)" = 0 ] || echo "nightly: not root; what needs root is skipped, and said below"
+	@tests/nightly/install.sh
+	@PYTHONWARNINGS=ignore $(PIP) --build-constraint constraints.txt -e '.[dev,postgresql]'
 	$(BIN)/python -m pytest -m nightly -rs || [ $$? = 5 ]
 	$(MAKE) check
 

@@ -33,6 +33,11 @@ _EVENT = Statement(
 )
 
 
+def storable(text: str, chars_max: int) -> str:
+    """A text that may quote what came in, so that any database takes it (PostgreSQL knows no NUL)."""
+    return text[:chars_max].replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 @dataclass
 class Books:
     """What one transaction adds to the books of `region`."""
@@ -60,7 +65,9 @@ class Books:
     ) -> None:
         """It happened to the packets `first` to `last` of an epoch (or to the region)."""
         seqs = (first, last) if epoch_id is not None else (None, None)
-        self.events.append((self.now_ms, self.region, epoch_id, *seqs, what, detail[:DETAIL_CHARS_MAX]))
+        self.events.append(
+            (self.now_ms, self.region, epoch_id, *seqs, what, storable(detail, DETAIL_CHARS_MAX))
+        )
 
     def write(self, connection: Connection) -> None:
         """Everything into the tables."""
@@ -81,8 +88,8 @@ def quarantine(
         QUARANTINE.insert().values(
             region=books.region,
             stream=stream,
-            code=code[:64],
-            sentence=sentence[:500],
+            code=storable(code, 64),
+            sentence=storable(sentence, 500),
             at_ms=books.now_ms,
             frame=frame,
         )

@@ -2,7 +2,9 @@
 
 SQLite: WAL, `synchronous=FULL`, `BEGIN IMMEDIATE` for every write. Its busy handler sleeps and asks again,
 which starves one of several writers, so writers stand in line at a lock file first (the *write turn*; it
-falls free with the process that held it). PostgreSQL needs neither.
+falls free with the process that held it). PostgreSQL needs neither: there writers meet at rows, which are
+locked in one order, so that nobody waits in a circle: `setting` "verdicts" (`over_all_regions`), then rows of
+`region`, rising, then `setting` "keys".
 """
 
 from __future__ import annotations
@@ -15,12 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import pysqlite3
-from sqlalchemy import Connection, Dialect, Engine, create_engine, event, exc, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Engine,
+    create_engine,
+    event,
+    exc,
+    insert,
+    inspect,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql import ClauseElement
 
+from pipeline.adapters.ledger_postgresql import one_at_a_time, server_engine
 from pipeline.adapters.ledger_tables import META, SETTING
 from pipeline.center.outcomes import BadItem
 from pipeline.errors import DiskFull, NotFound, StoreDamaged, StoreError, Unreachable, UsageError
@@ -91,6 +105,11 @@ def inserted_id(result: CursorResult[Any]) -> int:
     return int(key[0])
 
 
+def over_all_regions(connection: Connection) -> None:
+    """Stand in line with all who write about more than one region, or about one that is new."""
+    connection.execute(select(SETTING.c.value).where(SETTING.c.name == "verdicts").with_for_update())
+
+
 class Store:
     """The ledger's engine. One a process, opened after any fork; its methods may be used by any thread."""
 
@@ -133,19 +152,32 @@ def open_store(where: Path | str, *, look_only: bool = False) -> Store:
     """The store in an SQLite file, or at an SQLAlchemy URL; made or migrated where that is due.
 
     With `look_only` nothing is made and nothing is written: raises `NotFound` where there is no ledger.
-    Raises `UsageError` for a ledger of a newer Titian or an SQLite that is too old, `Unreachable` for a
-    database server that does not answer, `StoreError` otherwise.
+    Raises `UsageError` for a ledger of a newer Titian, an SQLite that is too old, a URL that is none or
+    whose driver is not installed; `Unreachable` for a database server that does not answer; `StoreError`
+    otherwise.
     """
     if isinstance(where, Path):
         if look_only and not where.exists():
             raise NotFound(f"there is no ledger at {where}: `titian up` at the center makes it")
         store = Store(_sqlite_engine(where), where.with_name(where.name + ".turn"))
     else:
-        store = Store(create_engine(where), None)
-    if not look_only:
-        with store.write() as connection:
-            migrate(connection)
+        store = Store(server_engine(where, look_only), None)
+    try:
+        if not look_only:
+            with store.write() as connection:
+                migrate(connection)
+        elif not isinstance(where, Path):
+            _must_be_there(store)
+    except BaseException:
+        store.close()
+        raise
     return store
+
+
+def _must_be_there(store: Store) -> None:
+    with store.read() as connection:
+        if not inspect(connection).has_table(SETTING.name):
+            raise NotFound("there is no ledger in that database: `titian up` at the center makes it")
 
 
 def _sqlite_engine(path: Path) -> Engine:
@@ -176,7 +208,7 @@ def _sqlite_engine(path: Path) -> Engine:
     )
 
     @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
+    def _start(connection: Connection) -> None:
         writes = connection.get_execution_options().get("titian_write", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -187,23 +219,29 @@ def _sqlite_engine(path: Path) -> Engine:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.InterfaceError) as why:
-        raise BadItem(f"the ledger refuses these values: {why.orig}") from why
+    except exc.DBAPIError as why:
+        raise _store_error(why) from why
     except (OverflowError, UnicodeEncodeError, exc.StatementError) as why:
-        if isinstance(why, exc.DBAPIError):
-            raise _store_error(why) from why
         raise BadItem(f"the ledger cannot store these values: {why}") from why
     except pysqlite3.Error as why:
         raise StoreError(f"the ledger cannot be opened: {why}") from why
 
 
+_OF_VALUES = (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.InterfaceError)
+
+
 def _store_error(why: exc.DBAPIError) -> Exception:
     text = str(why.orig)
+    if why.connection_invalidated:
+        return Unreachable(f"the ledger's database does not answer ({text})")
+    # Class 42 is a table or a right that is missing: no frame is to blame for that.
+    if isinstance(why, _OF_VALUES) and not str(getattr(why.orig, "sqlstate", "")).startswith("42"):
+        return BadItem(f"the ledger refuses these values: {text}")
     if "full" in text or "No space" in text:
         return DiskFull(f"the ledger's disk is full ({text}): free space; what came in waits in the stream")
     if "malformed" in text or "not a database" in text:
         return StoreDamaged(f"the ledger is damaged ({text}): restore the newest backup")
-    if why.connection_invalidated or "connection" in text:
+    if "connection" in text:
         return Unreachable(f"the ledger's database does not answer ({text})")
     return StoreError(f"the ledger could not do that: {text}")
 
@@ -223,6 +261,7 @@ MIGRATIONS: list[Callable[[Connection], None]] = [_create]
 
 def migrate(connection: Connection) -> None:
     """Bring the ledger to this version, within the transaction; raises `UsageError` for a newer one."""
+    one_at_a_time(connection)
     SETTING.create(connection, checkfirst=True)
     found = connection.execute(select(SETTING.c.value).where(SETTING.c.name == "schema")).scalar()
     version = 0 if found is None else int(found)

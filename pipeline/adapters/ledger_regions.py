@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from pipeline.adapters.ledger_engine import Store, inserted_id
+from pipeline.adapters.ledger_engine import Store, inserted_id, over_all_regions
 from pipeline.adapters.ledger_packets import epoch_id
 from pipeline.adapters.ledger_tables import INCARNATION, INCARNATION_START, REGION, REGION_KEY, SETTING
 from pipeline.center.outcomes import AlreadyBound, Bound, Joining, Revoked, TokenUsed, TokenWrong
@@ -34,6 +34,7 @@ def token_hash(token: bytes) -> bytes:
 def admit(connection: Connection, region: str, token: bytes, now_ms: int) -> bool:
     """Let a region in (or in again: its old key stays until the new one binds); False if it was in before."""
     check_region(region)
+    over_all_regions(connection)  # no life of the ledger begins meanwhile, and misses this region
     values = {"token_hash": token_hash(token), "token_key": None, "revoked_ms": None}
     again = connection.execute(update(REGION).where(REGION.c.code == region).values(values)).rowcount
     if again:
@@ -200,11 +201,14 @@ def _one_word(instance: str) -> str:
 
 def open_incarnation(connection: Connection, now_ms: int) -> str:
     """Begin a life of the ledger: a random id, and where each region's numbers stand. Returns the id."""
+    over_all_regions(connection)
     name = secrets.token_hex(8)
     made = connection.execute(insert(INCARNATION).values(id=name, at_ms=now_ms))
     begun = inserted_id(made)
     rows = connection.execute(
-        select(REGION.c.code, REGION.c.facts_no, REGION.c.records_no).with_for_update()
+        select(REGION.c.code, REGION.c.facts_no, REGION.c.records_no)
+        .order_by(REGION.c.code)
+        .with_for_update()
     ).all()
     if rows:
         starts = [

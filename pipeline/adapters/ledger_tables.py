@@ -22,8 +22,8 @@ tally              packets by region, lane and status, as they are now
 counter            what happened, by region, since the beginning; rate: the same by minute
 event              a packet's history: `what` happened to seqs `seq_first` to `seq_last`
 setting            `schema` (the version of this layout), `keys` (rises when a key changes), `verdicts`
-                   (locked by the one validator that writes) and `probe` (written to see whether writing
-                   works)
+                   (locked by whoever writes about more than one region: the validator above all) and `probe`
+                   (written to see whether writing works)
 """
 
 from __future__ import annotations

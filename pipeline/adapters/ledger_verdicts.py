@@ -15,9 +15,9 @@ from sqlalchemy import Connection, and_, bindparam, func, select, update
 
 from pipeline.adapters import ledger_pieces as pieces
 from pipeline.adapters.ledger_books import Books
-from pipeline.adapters.ledger_engine import Statement, upsert
+from pipeline.adapters.ledger_engine import Statement, over_all_regions, upsert
 from pipeline.adapters.ledger_packets import reasons_of, reasons_text
-from pipeline.adapters.ledger_tables import BODY, CLAIM, EPOCH, PACKET, RECORD, REGION, SETTING
+from pipeline.adapters.ledger_tables import BODY, CLAIM, EPOCH, PACKET, RECORD, REGION
 from pipeline.center.matching import Claim, Evidence, Held, biometrics
 from pipeline.center.rules import MAGIC_BYTES
 from pipeline.center.validation import RETRY_MS_LAST, Decided, Decisions, Pending, Work
@@ -77,7 +77,7 @@ def unverdicted(connection: Connection, limit: int, now_ms: int) -> Work:
 
 def give_verdicts(connection: Connection, work: Work, decisions: Decisions, now_ms: int) -> None:
     """Write the decisions; raises `Moved` if what `work` says is no longer so."""
-    connection.execute(select(SETTING.c.value).where(SETTING.c.name == "verdicts").with_for_update())
+    over_all_regions(connection)
     _write_claims(connection, work, decisions)
     by_region: dict[str, list[Decided]] = {}
     for one in decisions.decided:

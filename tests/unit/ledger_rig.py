@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.adapters.ledger_sql import SqlLedger
 from pipeline.center.intake import Intake, IntakeResult
@@ -63,6 +64,12 @@ def face(mark: bytes) -> tuple[str, str, bytes]:
     return "face", "image/jpeg", JPEG + mark
 
 
+class Places(Protocol):
+    """Where a new, empty ledger can be: an SQLite file or an URL; it is gone at the end."""
+
+    def __call__(self) -> AbstractContextManager[Path | str]: ...
+
+
 @dataclass
 class HandClock:
     """Time that moves when it is told to."""
@@ -80,9 +87,10 @@ class HandClock:
 
 @dataclass
 class Rig:
-    """A center with one admitted and joined region. `put_*` put frames into its streams."""
+    """A center with one admitted and joined region; `place` is where its ledger is."""
 
     ledger: SqlLedger
+    place: Path | str
     clock: HandClock = field(default_factory=HandClock)
     link: MemoryLink = field(default_factory=MemoryLink)
     n: int = 0
@@ -204,11 +212,11 @@ class Rig:
         return [row.code for row in reversed(self.ledger.reader.quarantine(REGION))]
 
 
-def new_rig(folder: Path) -> Rig:
-    """A center whose region has joined."""
-    ledger = SqlLedger(folder / "ledger.db")
+def new_rig(place: Path | str) -> Rig:
+    """A center whose region has joined, with its ledger in that file or at that URL."""
+    ledger = SqlLedger(place)
     ledger.open_incarnation(1)
     ledger.admit(REGION, TOKEN, 1)
     join = Join(token=TOKEN, sign=REGION_KEY.public.raw.sign, seal=REGION_KEY.public.raw.seal)
     ledger.bind(REGION, REGION_KEY.public, join, 1)
-    return Rig(ledger)
+    return Rig(ledger, place)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import msgpack
 import pytest
@@ -31,14 +30,7 @@ from schemas.identity import PacketId
 from schemas.keys import PrivateKey, PublicKey
 from schemas.messages import Join, pack_message
 from schemas.verdicts import Status
-from tests.unit.ledger_rig import CENTER_KEY, EPOCH, REGION, REGION_KEY, TOKEN, Rig, new_rig, packet
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    made = new_rig(tmp_path)
-    yield made
-    made.ledger.close()
+from tests.unit.ledger_rig import CENTER_KEY, EPOCH, REGION, REGION_KEY, TOKEN, Rig, packet
 
 
 def goes_on(rig: Rig) -> bool:
@@ -271,14 +263,14 @@ class FailingLedger(SqlLedger):
         return super().take_in(region, items, last_session, now_ms)
 
 
-def _failing(rig: Rig, folder: Path) -> FailingLedger:
-    ledger = FailingLedger(folder / "ledger.db")
+def _failing(rig: Rig) -> FailingLedger:
+    ledger = FailingLedger(rig.place)
     rig.intake = Intake(rig.center, ledger, rig.clock, [CENTER_KEY])
     return ledger
 
 
-def test_a_ledger_that_cannot_write_for_long_makes_no_frame_a_killer(rig: Rig, tmp_path: Path) -> None:
-    ledger = _failing(rig, tmp_path)
+def test_a_ledger_that_cannot_write_for_long_makes_no_frame_a_killer(rig: Rig) -> None:
+    ledger = _failing(rig)
     rig.put(rig.batch({1: packet(1)}))
     rig.intake._sound = True
     ledger.full = True
@@ -293,8 +285,8 @@ def test_a_ledger_that_cannot_write_for_long_makes_no_frame_a_killer(rig: Rig, t
     ledger.close()
 
 
-def test_what_the_store_refuses_is_kept_aside_alone(rig: Rig, tmp_path: Path) -> None:
-    ledger = _failing(rig, tmp_path)
+def test_what_the_store_refuses_is_kept_aside_alone(rig: Rig) -> None:
+    ledger = _failing(rig)
     ledger.poison = 2
     rig.step(*(rig.batch({seq: packet(seq)}) for seq in (1, 2, 3)))
     assert rig.aside() == ["defect"]
@@ -327,11 +319,9 @@ class WatchedLedger(SqlLedger):
         return super().take_in(region, items, last_session, now_ms)
 
 
-def test_a_frame_is_opened_only_when_those_of_the_bites_before_it_are_stored(
-    rig: Rig, tmp_path: Path
-) -> None:
+def test_a_frame_is_opened_only_when_those_of_the_bites_before_it_are_stored(rig: Rig) -> None:
     """A compressed frame is small and its packets are not: 64 of them opened at once held 50 MB."""
-    ledger = WatchedLedger(tmp_path / "ledger.db")
+    ledger = WatchedLedger(rig.place)
     ledger.done = []
     rig.intake = Intake(rig.center, ledger, rig.clock, [CENTER_KEY])
     each = BITE_PACKETS // 2 + 1

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pysqlite3
@@ -27,16 +25,20 @@ from schemas.feed import FactGroup, digests_hash
 from schemas.identity import PacketId
 from schemas.ranges import numbers
 from schemas.verdicts import Status
-from tests.unit.ledger_rig import CENTER_KEY, EPOCH, REGION, REGION_KEY, TOKEN, Rig, face, new_rig, packet
+from tests.unit.ledger_rig import (
+    CENTER_KEY,
+    EPOCH,
+    REGION,
+    REGION_KEY,
+    TOKEN,
+    Places,
+    Rig,
+    face,
+    new_rig,
+    packet,
+)
 
 RECEIVED, READY = Status.RECEIVED_AT_CENTRAL, Status.PRINT_READY_RECORD
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    made = new_rig(tmp_path)
-    yield made
-    made.ledger.close()
 
 
 def merged(groups: list[FactGroup], held: dict[tuple[str, int], Status]) -> dict[tuple[str, int], Status]:
@@ -70,10 +72,10 @@ steps = st.lists(
 @settings(max_examples=40, deadline=None)
 @given(steps, st.integers(1, 5))
 def test_a_reader_that_follows_the_feed_from_anywhere_ends_with_what_the_ledger_holds(
-    todo: list[Step], packets_max: int
+    places: Places, todo: list[Step], packets_max: int
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        rig = new_rig(Path(folder))
+    with places() as place:
+        rig = new_rig(place)
         held: dict[tuple[str, int], Status] = {}
         records: dict[tuple[str, int], int] = {}
         cursor = record_cursor = tops = 0
@@ -110,12 +112,12 @@ def test_a_reader_that_follows_the_feed_from_anywhere_ends_with_what_the_ledger_
         rig.ledger.close()
 
 
-def test_every_number_is_given_out_once_by_many_writers(rig: Rig, tmp_path: Path) -> None:
+def test_every_number_is_given_out_once_by_many_writers(rig: Rig) -> None:
     rig.ledger.admit("1801", TOKEN, 1)
     frames = [rig.batch({1_000 * worker + i: packet(i) for i in range(1, 21)}) for worker in range(1, 5)]
     rig.put(*frames)
     read = [one.frame for one in rig.center.read(REGION, "up", 10)]
-    ledgers = [SqlLedger(tmp_path / "ledger.db") for _ in read]
+    ledgers = [SqlLedger(rig.place) for _ in read]
 
     def write(ledger: SqlLedger, frame: bytes) -> None:
         ledger.refresh_keys()
@@ -236,8 +238,8 @@ def test_a_region_is_admitted_revoked_and_admitted_again(rig: Rig) -> None:
     assert (rows[REGION].joined, rows[REGION].keys, rows["1801"].joined) == (True, 1, False)
 
 
-def test_another_process_notices_a_revoked_key(rig: Rig, tmp_path: Path) -> None:
-    other = SqlLedger(tmp_path / "ledger.db")
+def test_another_process_notices_a_revoked_key(rig: Rig) -> None:
+    other = SqlLedger(rig.place)
     other.refresh_keys()
     assert other.signer_of(REGION_KEY.id) is not None
     rig.ledger.revoke(REGION, 2)
@@ -281,7 +283,7 @@ def test_a_reader_makes_no_ledger_and_writes_nothing(rig: Rig, tmp_path: Path) -
         LedgerReader.open(tmp_path / "none.db")
     assert not (tmp_path / "none.db").exists()
     rig.take(packet(1))
-    reader = LedgerReader.open(tmp_path / "ledger.db")
+    reader = LedgerReader.open(rig.place)
     assert reader.record_count() == 1
     reader.close()
 
@@ -289,14 +291,13 @@ def test_a_reader_makes_no_ledger_and_writes_nothing(rig: Rig, tmp_path: Path) -
 # --- the store ----------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("rig")
-def test_a_ledger_of_a_newer_titian_is_not_touched(tmp_path: Path) -> None:
-    raw = pysqlite3.connect(str(tmp_path / "ledger.db"))
-    raw.execute("update setting set value = 99 where name = 'schema'")
-    raw.commit()
-    raw.close()
+def test_a_ledger_of_a_newer_titian_is_not_touched(rig: Rig) -> None:
+    store = ledger_engine.open_store(rig.place)
+    with store.write() as connection:
+        connection.exec_driver_sql("update setting set value = 99 where name = 'schema'")
+    store.close()
     with pytest.raises(UsageError, match="99"):
-        SqlLedger(tmp_path / "ledger.db")
+        SqlLedger(rig.place)
 
 
 def test_a_file_that_is_no_database_is_said_to_be_damaged(tmp_path: Path) -> None:

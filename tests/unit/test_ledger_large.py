@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,19 +15,12 @@ from schemas.keys import PrivateKey
 from schemas.lanes import Lane
 from schemas.ranges import covers, merge
 from schemas.verdicts import Reason, Status
-from tests.unit.ledger_rig import EPOCH, JPEG, REGION, Rig, new_rig, packet
+from tests.unit.ledger_rig import EPOCH, JPEG, REGION, Places, Rig, new_rig, packet
 
 ID = PacketId(REGION, EPOCH, 5)
 BIG = packet(
     1, [("face", "image/jpeg", JPEG + bytes(range(256)) * 40), ("iris", "image/x-iris", b"i" * 5_000)]
 )
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    made = new_rig(tmp_path)
-    yield made
-    made.ledger.close()
 
 
 def held(rig: Rig, packet_id: PacketId = ID) -> bytes:
@@ -61,13 +51,13 @@ spans = st.lists(
 @settings(max_examples=40, deadline=None)
 @given(spans, st.integers(1, 5), st.randoms(use_true_random=False))
 def test_chunks_of_any_sizes_in_any_order_with_overlaps_make_the_packet(
-    some: list[tuple[int, int]], frames_a_step: int, random: object
+    places: Places, some: list[tuple[int, int]], frames_a_step: int, random: object
 ) -> None:
     whole = [(at, min(at + 4_000, len(BIG))) for at in range(0, len(BIG), 4_000)]
     cuts = [*some, *whole]
     random.shuffle(cuts)  # type: ignore[attr-defined]
-    with tempfile.TemporaryDirectory() as folder:
-        rig = new_rig(Path(folder))
+    with places() as place:
+        rig = new_rig(place)
         sent: list[tuple[int, int]] = []
         for at in range(0, len(cuts), frames_a_step):
             some_cuts = cuts[at : at + frames_a_step]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,18 +15,11 @@ from pipeline.errors import StoreError
 from schemas.identity import PacketId
 from schemas.packet import Attachment, Packet
 from schemas.verdicts import SENTENCES, Reason, Status
-from tests.unit.ledger_rig import EPOCH, JPEG, REGION, Rig, face, new_rig, nik, packet
+from tests.unit.ledger_rig import EPOCH, JPEG, REGION, Rig, face, nik, packet
 
 READY, DUPLICATE = Status.PRINT_READY_RECORD, Status.DUPLICATE_RECORD
 ADJUDICATE, FAILURE = Status.ADJUDICATE_RECORD, Status.ENROLL_FAILURE_AT_CENTRAL
 SEARCH_FAILED = Status.SEARCH_FAILURE_AT_CENTRAL
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
-    made = new_rig(tmp_path)
-    yield made
-    made.ledger.close()
 
 
 def test_a_new_citizen_is_print_ready_and_has_a_record(rig: Rig) -> None:
@@ -270,8 +261,8 @@ class Meddled(SqlLedger):
         return super().give_verdicts(work, decisions, now_ms)
 
 
-def test_two_validators_cannot_miss_each_others_claims(rig: Rig, tmp_path: Path) -> None:
-    ours = Meddled(tmp_path / "ledger.db")
+def test_two_validators_cannot_miss_each_others_claims(rig: Rig) -> None:
+    ours = Meddled(rig.place)
     slow = Validation(ours)
     rig.step(rig.batch({1: packet(1, [face(b"same")])}))
     rig.clock.ms += 1
@@ -283,8 +274,8 @@ def test_two_validators_cannot_miss_each_others_claims(rig: Rig, tmp_path: Path)
     assert rig.ledger.reader.counts().by_status == {"PRINT_READY_RECORD": 1, "DUPLICATE_RECORD": 1}
 
 
-def test_a_claim_that_was_made_meanwhile_makes_the_batch_be_decided_again(rig: Rig, tmp_path: Path) -> None:
-    ours = SqlLedger(tmp_path / "ledger.db")
+def test_a_claim_that_was_made_meanwhile_makes_the_batch_be_decided_again(rig: Rig) -> None:
+    ours = SqlLedger(rig.place)
     rig.other_region("1801", {1: packet(1, [face(b"one")])})  # so no record of ours is in the way
     rig.clock.ms += 1
     rig.step(rig.batch({2: packet(1, [face(b"two")])}))
@@ -300,10 +291,8 @@ def test_a_claim_that_was_made_meanwhile_makes_the_batch_be_decided_again(rig: R
 
 
 @pytest.mark.parametrize("held_before", [False, True])
-def test_a_record_that_changed_meanwhile_is_not_overwritten(
-    rig: Rig, tmp_path: Path, held_before: bool
-) -> None:
-    ours = SqlLedger(tmp_path / "ledger.db")
+def test_a_record_that_changed_meanwhile_is_not_overwritten(rig: Rig, held_before: bool) -> None:
+    ours = SqlLedger(rig.place)
     if held_before:
         rig.take(packet(1, alamat="ZERO"), first=1)
     rig.step(rig.batch({12: packet(1, alamat="TWO")}))
@@ -319,8 +308,8 @@ def test_a_record_that_changed_meanwhile_is_not_overwritten(
     ours.close()
 
 
-def test_a_packet_that_was_decided_meanwhile_is_not_decided_twice(rig: Rig, tmp_path: Path) -> None:
-    ours = SqlLedger(tmp_path / "ledger.db")
+def test_a_packet_that_was_decided_meanwhile_is_not_decided_twice(rig: Rig) -> None:
+    ours = SqlLedger(rig.place)
     rig.step(rig.batch({1: packet(1, kind="card_printed")}))  # neither a claim nor a record is in the way
     work = ours.unverdicted(10, rig.clock.ms)
     decisions = decide(work, BUILT_IN, ExactMatcher(), rig.clock.ms)
@@ -331,12 +320,12 @@ def test_a_packet_that_was_decided_meanwhile_is_not_decided_twice(rig: Rig, tmp_
     ours.close()
 
 
-def test_others_that_are_always_faster_are_an_error_and_not_an_endless_loop(rig: Rig, tmp_path: Path) -> None:
+def test_others_that_are_always_faster_are_an_error_and_not_an_endless_loop(rig: Rig) -> None:
     class Never(SqlLedger):
         def give_verdicts(self, work, decisions, now_ms):  # type: ignore[no-untyped-def]
             return False
 
-    ledger = Never(tmp_path / "ledger.db")
+    ledger = Never(rig.place)
     rig.step(rig.batch({1: packet(1)}))
     with pytest.raises(StoreError):
         Validation(ledger).step(rig.clock.ms)
