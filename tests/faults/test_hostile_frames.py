@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
@@ -42,7 +43,7 @@ def stranger(sides: BothSides) -> redis.Redis:
 def real_frames(sides: BothSides) -> tuple[list[bytes], int]:
     """Frames of the region as they lie in `up`, and their session."""
     with closing(link_server(sides.center).client()) as client:
-        found = client.xrange(KEY)
+        found: Any = client.xrange(KEY)
     return [fields[b"f"] for _, fields in found], int(found[0][0].split(b"-")[0])
 
 

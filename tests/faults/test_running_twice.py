@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def test_a_second_up_on_the_same_folder_says_so_and_disturbs_nothing(tmp_path: P
     with two_sides(tmp_path) as sides:
         packets = enqueue(sides, 30)
         for side, role in ((sides.center, "intake"), (sides.region, "region")):
-            until(lambda side=side, role=role: child_pid(side, role), what="a worker")
+            until(partial(child_pid, side, role), what="a worker")
             first = titian("status", "--data", side.path, "--json").json
             second = titian("up", "--data", side.path)
             assert (second.code, second.out) == (4, ""), second

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-_REAL_NS, _REAL_NOW = time.time_ns, datetime.datetime
+_REAL_NS = time.time_ns
 
 
 def make_python(folder: Path, offset_file: Path) -> Path:
@@ -45,16 +45,16 @@ def shift(offset_file: Path) -> None:
     def offset_s() -> float:
         return float(offset_file.read_text())
 
-    class Shifted(_REAL_NOW):
+    class Shifted(datetime.datetime):
         """`datetime` that reads the wrong clock."""
 
         @classmethod
         def now(cls, tz: datetime.tzinfo | None = None) -> Any:
-            return _REAL_NOW.now(tz) + datetime.timedelta(seconds=offset_s())
+            return super().now(tz) + datetime.timedelta(seconds=offset_s())
 
         @classmethod
         def utcnow(cls) -> Any:
-            return _REAL_NOW.now(datetime.UTC).replace(tzinfo=None) + datetime.timedelta(seconds=offset_s())
+            return super().now(datetime.UTC).replace(tzinfo=None) + datetime.timedelta(seconds=offset_s())
 
     time.time_ns = lambda: _REAL_NS() + int(offset_s() * 1e9)
     time.time = lambda: time.time_ns() / 1e9
