@@ -3,8 +3,8 @@
 SQLite: WAL, `synchronous=FULL`, `BEGIN IMMEDIATE` for every write. Its busy handler sleeps and asks again,
 which starves one of several writers, so writers stand in line at a lock file first (the *write turn*; it
 falls free with the process that held it). PostgreSQL needs neither: there writers meet at rows, which are
-locked in one order, so that nobody waits in a circle: `setting` "verdicts" (`over_all_regions`), then rows of
-`region`, rising, then `setting` "keys".
+locked in one order, so that nobody waits in a circle: `setting` "verdicts" (`over_all_regions`, by whoever
+locks more than one region), then rows of `region`, then `setting` "keys".
 """
 
 from __future__ import annotations

@@ -206,9 +206,7 @@ def open_incarnation(connection: Connection, now_ms: int) -> str:
     made = connection.execute(insert(INCARNATION).values(id=name, at_ms=now_ms))
     begun = inserted_id(made)
     rows = connection.execute(
-        select(REGION.c.code, REGION.c.facts_no, REGION.c.records_no)
-        .order_by(REGION.c.code)
-        .with_for_update()
+        select(REGION.c.code, REGION.c.facts_no, REGION.c.records_no).with_for_update()
     ).all()
     if rows:
         starts = [

@@ -37,10 +37,38 @@ _SETTINGS = (
 
 @dataclass
 class Server:
-    """A running server; `folder` has its socket and its log."""
+    """A server; `folder` has its socket and its log, `who` is what starts a process as its user."""
 
     folder: Path
+    programs: Path
+    who: dict[str, Any]
     names: Iterator[int] = field(default_factory=itertools.count)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        settings = [part for one in _SETTINGS for part in ("-c", one)]
+        argv = [str(self.programs / "postgres"), "-D", str(self.folder / "data"), "-k", str(self.folder)]
+        how: dict[str, Any] = {"cwd": self.folder, "start_new_session": True, **self.who}
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([*argv, *settings], stdout=log, stderr=log, **how)
+        end_s = time.monotonic() + START_S
+        while "ready" not in _status(self.folder):
+            alive = self.process.poll() is None and time.monotonic() < end_s
+            assert alive, f"PostgreSQL does not start: {(self.folder / 'log').read_text()[-2000:]}"
+            time.sleep(0.02)
+
+    def stop(self, *, crash: bool = False) -> None:
+        """Stop it at once, whoever is connected; `crash`: without putting anything in order."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGQUIT if crash else signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(30)
 
     def url(self, database: str = "postgres") -> str:
         """The SQLAlchemy URL of a database."""
@@ -92,32 +120,14 @@ def postgresql() -> Iterator[Server]:
             [*argv, "--no-locale"], cwd=folder, capture_output=True, text=True, timeout=60, check=False, **who
         )
         assert made.returncode == 0, made.stderr
-        with _running(programs, folder, who) as server:
+        server = Server(folder, programs, who)
+        try:
+            server.start()
             yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder)
-
-
-@contextmanager
-def _running(programs: Path, folder: Path, who: dict[str, Any]) -> Iterator[Server]:
-    settings = [part for one in _SETTINGS for part in ("-c", one)]
-    argv = [str(programs / "postgres"), "-D", str(folder / "data"), "-k", str(folder), *settings]
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(argv, cwd=folder, stdout=log, stderr=log, start_new_session=True, **who)
-    try:
-        end_s = time.monotonic() + START_S
-        while "ready" not in _status(folder):
-            alive = process.poll() is None and time.monotonic() < end_s
-            assert alive, f"PostgreSQL does not start: {(folder / 'log').read_text()[-2000:]}"
-            time.sleep(0.02)
-        yield Server(folder)
-    finally:
-        process.send_signal(signal.SIGINT)  # its "fast" stop: it waits for no client
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGQUIT)
-            process.wait(30)
 
 
 def _status(folder: Path) -> str:
