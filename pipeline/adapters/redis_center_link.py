@@ -28,6 +28,7 @@ from pipeline.adapters.redis_wire import (
     unpack_hint,
     up_key,
 )
+from pipeline.center.sessions import SESSION_MAX
 from pipeline.errors import Unreachable
 from pipeline.ports import Arrival, DownHint, EntryId
 
@@ -144,8 +145,14 @@ class RedisCenterLink:
 
     @_translated
     def last_session(self, region: str) -> int:
-        """See the port."""
-        return max(self._last(up_key(region)).session, self._last(down_key(region)).session)
+        """See the port. An `up` with an id of no session that there ever was (whoever has the region's password
+        can do that) would take no entry of the region again: it is dropped; what lay in it is sent anew.
+        """
+        last_up = self._last(up_key(region)).session
+        if last_up > SESSION_MAX:
+            self._client.delete(up_key(region))
+            last_up = 0
+        return max(last_up, self._last(down_key(region)).session)
 
     @_translated
     def put_down(self, region: str, entry: EntryId, frame: bytes, hint: DownHint) -> bool:
