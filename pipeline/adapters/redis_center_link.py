@@ -145,7 +145,7 @@ class RedisCenterLink:
 
     @_translated
     def last_session(self, region: str) -> int:
-        """See the port. An `up` with an id of no session that there ever was (whoever has the region's password
+        """See the port. An `up` with an id of no session there ever was (whoever has the region's password
         can do that) would take no entry of the region again: it is dropped; what lay in it is sent anew.
         """
         last_up = self._last(up_key(region)).session
