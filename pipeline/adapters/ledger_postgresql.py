@@ -40,7 +40,7 @@ def server_engine(url: str, look_only: bool) -> Engine:
         raise UsageError(f"ledger.url is no SQLAlchemy URL: {why}") from why
     except ModuleNotFoundError as why:
         raise UsageError(
-            f"ledger.url needs {why.name}, which is not installed: pip install 'titian[postgresql]'"
+            f"ledger.url needs {why.name}, which is not installed: install Titian with its extra `postgresql`"
         ) from why
     if engine.dialect.name == "postgresql":
 
