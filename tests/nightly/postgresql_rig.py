@@ -100,9 +100,7 @@ def postgresql() -> Iterator[Server]:
     if programs is None:
         pytest.skip("PostgreSQL is not installed (on Debian and Ubuntu, as root, `make nightly` installs it)")
     if importlib.util.find_spec("psycopg") is None:
-        pytest.skip(
-            "psycopg is not installed (Titian's extra `postgresql`; `make nightly` installs it)"
-        )
+        pytest.skip("psycopg is not installed (Titian's extra `postgresql`; `make nightly` installs it)")
     folder = Path(tempfile.mkdtemp(prefix="titian-pg-"))  # short: a socket's path has at most 107 bytes
     try:
         who = _unprivileged(folder)
