@@ -56,6 +56,10 @@ _PRAGMAS = (
 )
 
 
+class StoreAway(Unreachable, StoreError):
+    """The ledger's database does not answer: nothing was done, and no frame is to blame."""
+
+
 class Statement:
     """A statement compiled once, run for many rows by the driver itself: Core's own way of many rows costs
     several times what the insert does. `names` is the order of the values in a row."""
@@ -233,7 +237,7 @@ _OF_VALUES = (exc.IntegrityError, exc.DataError, exc.ProgrammingError, exc.Inter
 def _store_error(why: exc.DBAPIError) -> Exception:
     text = str(why.orig)
     if why.connection_invalidated:
-        return Unreachable(f"the ledger's database does not answer ({text})")
+        return StoreAway(f"the ledger's database does not answer ({text})")
     # Class 42 is a table or a right that is missing: no frame is to blame for that.
     if isinstance(why, _OF_VALUES) and not str(getattr(why.orig, "sqlstate", "")).startswith("42"):
         return BadItem(f"the ledger refuses these values: {text}")
@@ -242,7 +246,7 @@ def _store_error(why: exc.DBAPIError) -> Exception:
     if "malformed" in text or "not a database" in text:
         return StoreDamaged(f"the ledger is damaged ({text}): restore the newest backup")
     if "connection" in text:
-        return Unreachable(f"the ledger's database does not answer ({text})")
+        return StoreAway(f"the ledger's database does not answer ({text})")
     return StoreError(f"the ledger could not do that: {text}")
 
 

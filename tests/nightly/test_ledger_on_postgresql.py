@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -12,11 +12,13 @@ from pipeline.adapters.folder import open_folder
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_reader import LedgerReader
 from pipeline.adapters.ledger_sql import SqlLedger
-from pipeline.center.outcomes import BadItem
+from pipeline.center.intake import ATTEMPTS_MAX, Intake
+from pipeline.center.outcomes import BadItem, Item, TookIn
 from pipeline.errors import StoreError, Unreachable, UsageError
+from schemas.verdicts import Status
 from tests.nightly.postgresql_rig import Server, postgresql
 from tests.sides_rig import enqueue, everything_is_back, two_sides, until
-from tests.unit.ledger_rig import new_rig, packet
+from tests.unit.ledger_rig import CENTER_KEY, REGION, new_rig, packet
 from workers.both_sides import BothSides
 from workers.looking import ledger_place
 
@@ -57,7 +59,31 @@ def test_a_right_that_is_missing_is_no_fault_of_a_frame(server: Server, url: str
     with pytest.raises(StoreError) as told:
         rig.step(rig.batch({1: packet(1)}))
     assert not isinstance(told.value, BadItem)
-    assert rig.link.region("1806").up.bytes > 0  # it waits where it was
+    assert rig.link.region(REGION).up.bytes > 0  # it waits where it was
+    rig.ledger.close()
+
+
+def test_a_server_that_restarts_again_and_again_makes_no_frame_a_killer(server: Server, url: str) -> None:
+    class Restarted(SqlLedger):
+        """Its server restarts just before something is written."""
+
+        def take_in(self, region: str, items: Sequence[Item], last_session: int, now_ms: int) -> TookIn:
+            server.stop(crash=True)
+            server.start()
+            return super().take_in(region, items, last_session, now_ms)
+
+    rig = new_rig(url)
+    with closing(Restarted(url)) as unlucky:
+        rig.put(rig.batch({1: packet(1)}))
+        rig.intake = Intake(rig.center, unlucky, rig.clock, [CENTER_KEY])
+        for _ in range(ATTEMPTS_MAX + 1):
+            with pytest.raises(Unreachable):
+                rig.intake.step(REGION)
+    rig.ledger.close()  # its connections are of the server's first life
+    rig.intake._ledger = rig.ledger
+    rig.step()
+    assert rig.aside() == []
+    assert rig.word(1)[0] is Status.RECEIVED_AT_CENTRAL
     rig.ledger.close()
 
 
