@@ -73,7 +73,11 @@ def _link(link: Mapping[str, Any], waiting: int) -> Iterator[tuple[str, str]]:
     if link["refusal"]:
         yield "refused", refusal_sentence(link["refusal"])
     if link["denied"]:
-        yield "denied", f"{link['denied']}: `titian admit CODE --again` at the center makes a new one"
+        yield (
+            "denied",
+            f"{link['denied']}: `titian admit CODE --again` at the center makes a new one; "
+            "put it in the place of DATA/center.json, and start this side again",
+        )
     elif link["state"] == "down" and (link["down_for_s"] or 0) > DOWN_S:
         yield "link_down", f"the link has been down for {link['down_for_s'] / 60:.0f} min: `titian doctor`"
     off_ms = link["clock_off_ms"]

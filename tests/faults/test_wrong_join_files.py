@@ -100,6 +100,7 @@ def test_a_join_file_that_was_replaced_by_admit_again_is_denied_until_the_new_on
         said_now = warned(sides.region, "denied")
         assert "refuses us" in said_now
         assert "titian admit CODE --again" in said_now
+        assert "DATA/center.json" in said_now
         assert "titian admit" in check(sides.region, "link")["do"]
         assert depth(sides.region)["waiting"] == 20
 
