@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from pipeline.throttle import ThrottleView
 from schemas.feed import FactGroup, RecordChange, Span
 from schemas.lanes import Lane
 from schemas.messages import Since
@@ -60,15 +61,23 @@ class RegionLink(Protocol):
     def send(self, entry: EntryId, frame: bytes) -> None:
         """Put a frame on its way to `up`, without waiting for the answer; order is kept."""
 
+    def throttle(self) -> ThrottleView | None:
+        """How the throttle of `up` stands; `None` where this link has none."""
+
     def outcomes(self, wait_s: float) -> list[SendOutcome]:
         """The answers that came, in the order sent; waits at most `wait_s` for the first. A repeated send of
         an entry that is there already answers `Accepted`."""
 
-    def up_length(self) -> int:
-        """How many entries lie in `up` now: the newest that arrived (the center takes from the front)."""
+    def ask_length(self) -> None:
+        """Ask how many entries lie in `up`, without waiting: `lengths` tells. A control message that is sent
+        after it arrives after it was answered."""
+
+    def lengths(self) -> list[int]:
+        """The answers to `ask_length` that came, in order, each once."""
 
     def send_control(self, frame: bytes) -> None:
-        """Put a frame into `ctl`; returns when the broker has it."""
+        """Put a frame on its way to `ctl`, without waiting; order is kept. A broker without memory for it is
+        `LinkDown`, in one of the next calls."""
 
     def read_down(self, after: EntryId, wait_s: float) -> list[tuple[EntryId, bytes]]:
         """Entries of `down` after `after`, in order (some of them); waits at most `wait_s` for the first.
@@ -76,7 +85,7 @@ class RegionLink(Protocol):
         Implementations keep several reads in flight. An entry of a later session than `after` may come."""
 
     def delete_down(self, entries: Sequence[EntryId]) -> None:
-        """Take entries out of `down`, after what they said is committed here."""
+        """Take entries out of `down`, after what they said is committed here; does not wait."""
 
     def close(self) -> None:
         """Let go of every connection; may be called from another thread to end a wait."""

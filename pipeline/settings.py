@@ -44,11 +44,21 @@ class OutboxSettings(_Part):
 
 
 class PushPart(_Part):
-    """What `push` puts on the link: bytes of a frame, not yet accepted by the broker, and the level asked."""
+    """What `push` puts on the link, at most: bytes of a frame, of frames not yet accepted by the broker, and
+    the level asked. Below these the throttle decides."""
 
-    frame_bytes: Annotated[int, Field(ge=4096, le=CHUNK_BYTES_MAX)] = 32 * 1024
-    link_window_bytes: Annotated[int, Field(ge=4096)] = 256 * 1024
+    frame_bytes: Annotated[int, Field(ge=4096, le=CHUNK_BYTES_MAX)] = 128 * 1024
+    link_window_bytes: Annotated[int, Field(ge=4096)] = 4 * 1024 * 1024
     level_bytes: Annotated[int, Field(ge=4096)] = 256 * 1024
+
+
+class ThrottlePart(_Part):
+    """`target_ms`: the most delay that we add for others on the link. `congestion`: the kernel's control that
+    is asked for (empty: its default). `lower_effort`: mark what we send as RFC 8622 says."""
+
+    target_ms: Annotated[int, Field(ge=5, le=1_000)] = 50
+    congestion: str = "bbr"
+    lower_effort: bool = True
 
 
 class LinkPart(_Part):
@@ -93,6 +103,7 @@ class Settings(BaseSettings):
     broker: Broker = Broker()
     outbox: OutboxSettings = OutboxSettings()
     push: PushPart = PushPart()
+    throttle: ThrottlePart = ThrottlePart()
     link: LinkPart = LinkPart()
     ledger: LedgerPart = LedgerPart()
     intake: IntakePart = IntakePart()

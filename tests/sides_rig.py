@@ -76,7 +76,7 @@ def everything_is_back(sides: BothSides, packets: list[PacketId], deadline_s: fl
 
     def back() -> bool:
         now = sides.counts()
-        return now["validated"] >= len(packets) and now["returned"] >= len(packets)
+        return bool(min(now["validated"], now["returned"]) >= len(packets))
 
     until(back, deadline_s, f"the return of {len(packets)} packets")
     assert sides.verdict(packets) == {"lost": 0, "duplicated": 0}

@@ -31,15 +31,18 @@ STOP_S = 15.0
 
 @dataclass
 class Up:
-    """One `titian up` on `folder`, in a process group of its own; it may be killed and started again."""
+    """One `titian up` on `folder`, in a process group of its own; it may be killed and started again.
+    `inside`: what runs it, such as `ip netns exec NAME`."""
 
     folder: Folder
     environment: dict[str, str] = field(default_factory=dict)
+    inside: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it; returns at once."""
-        argv = [sys.executable, "-I", "-m", "workers.cli", "up", "--data", str(self.folder.path)]
+        titian = (sys.executable, "-I", "-m", "workers.cli")
+        argv = [*self.inside, *titian, "up", "--data", str(self.folder.path)]
         with (self.folder.logs / "up.log").open("ab") as log:
             self.process = subprocess.Popen(
                 argv, stdout=log, stderr=log, env={**os.environ, **self.environment}, start_new_session=True

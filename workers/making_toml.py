@@ -43,8 +43,8 @@ _REGION = """region = {region}
 
 [push]
 # What a frame on the link aims at, and what may be on its way, bytes.
-# frame_bytes = 32768
-# link_window_bytes = 262144
+# frame_bytes = 131072
+# link_window_bytes = 4194304
 # level_bytes = 262144
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pipeline.adapters.folder import Folder, write_private
 from pipeline.ports import Clock
 from pipeline.region.pull import Pull, Pulled
 from pipeline.region.push import Push, Pushed
+from pipeline.throttle import ThrottleView
 from workers.application import PULL, PUSH, REGION_BEAT, make_application
 from workers.deathsig import die_with_parent
 from workers.logs import log
@@ -91,10 +92,16 @@ class RegionSide:
             "in_flight_bytes": self.push.in_flight_bytes,
             "window_bytes": speaker.window_bytes,
             "clock_off_ms": self.pull.clock_off_ms,
+            "throttle": throttle_json(self.push.link.throttle()),
             "pushed": self.pushed,
             "pulled": self.pulled,
         }
         write_private(self.run / "push.json", json.dumps(state))
+
+
+def throttle_json(view: ThrottleView | None) -> dict[str, Any] | None:
+    """How the throttle stands, as it is shown; `None` where the link has none."""
+    return None if view is None else {**asdict(view), "state": view.state.value}
 
 
 def _count(into: dict[str, int], **amounts: int) -> None:

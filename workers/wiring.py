@@ -11,9 +11,10 @@ from pipeline.adapters.folder import Folder
 from pipeline.adapters.ledger_sql import SqlLedger
 from pipeline.adapters.outbox_sqlite import OutboxSettings, SqliteOutbox
 from pipeline.adapters.redis_center_link import RedisCenterLink
-from pipeline.adapters.redis_connection import Endpoint
+from pipeline.adapters.redis_dial import Endpoint
 from pipeline.adapters.redis_region_link import RedisRegionLink
 from pipeline.adapters.registry_sqlite import SqliteRegistry
+from pipeline.adapters.throttled import ThrottledSocket
 from pipeline.center.deliver import Deliver
 from pipeline.center.intake import Intake
 from pipeline.center.validation import Validation
@@ -21,6 +22,7 @@ from pipeline.ports import Clock
 from pipeline.region.pull import Pull
 from pipeline.region.push import Push, PushSettings
 from pipeline.region.speaker import Speaker
+from pipeline.throttle import Controller, ThrottleSettings
 from workers.embedded import ValkeyServer
 from workers.looking import ledger_place
 from workers.making import link_server
@@ -57,7 +59,14 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> tuple[Push, P
         link_window_bytes=settings.push.link_window_bytes,
         level_bytes=settings.push.level_bytes,
     )
-    up, down = (RedisRegionLink(join.region, at) for _ in range(2))
+    asked = settings.throttle
+    throttle = ThrottledSocket(
+        Controller(ThrottleSettings(target_s=asked.target_ms / 1000)),
+        clock.now_s,
+        congestion=asked.congestion,
+        lower_effort=asked.lower_effort,
+    )
+    up, down = RedisRegionLink(join.region, at, throttle=throttle), RedisRegionLink(join.region, at)
     push = Push(outbox, registry, up, speaker, clock, ours, center, pushing, token=join.token)
     return push, Pull(outbox, registry, down, speaker, clock, ours, center), clock
 

@@ -21,13 +21,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from redis.connection import Connection
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
+from pipeline.adapters.redis_dial import Dial, Endpoint
 from pipeline.adapters.resp import BadReply, Reply, ReplyReader
+from pipeline.adapters.throttled import ThrottledSocket
 from pipeline.errors import LinkDenied, LinkDown
 
 RECEIVE_BYTES = 64 * 1024
@@ -37,91 +37,27 @@ PENDING_BYTES_MAX = 1024 * 1024
 CLOSE_WAIT_S = 0.5
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """Where the center's broker is, as whom, and how patient to be. Times in seconds.
+class _Command:
+    """A command that is owed an answer: the caller's token, its bytes, and when the last one was written."""
 
-    `user_timeout_s`: bytes unacknowledged for so long mean that the link is down. `notsent_bytes`: what the
-    kernel may hold that is not yet on the wire (`None`: as much as it likes).
-    """
+    __slots__ = ("bytes", "token", "written_s")
 
-    host: str
-    port: int
-    username: str | None = None
-    password: str | None = None
-    connect_timeout_s: float = 5.0
-    auth_timeout_s: float = 20.0
-    user_timeout_s: float = 15.0
-    stalled_s: float = 60.0
-    keepalive_s: int = 15
-    notsent_bytes: int | None = 128 * 1024
-
-
-class _Dial(Connection):
-    """redis-py's connection with our socket options; it shows the socket as soon as there is one."""
-
-    def __init__(self, at: Endpoint) -> None:
-        self.at = at
-        self.dialled: socket.socket | None = None
-        super().__init__(  # type: ignore[no-untyped-call]
-            host=at.host,
-            port=at.port,
-            username=at.username,
-            password=at.password,
-            socket_connect_timeout=at.connect_timeout_s,
-            socket_timeout=at.auth_timeout_s,
-            protocol=2,
-            driver_info=None,  # no CLIENT SETINFO: two commands more at each connect
-        )
-
-    def _connect(self) -> socket.socket:
-        error: OSError | None = None
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            self.at.host, self.at.port, 0, socket.SOCK_STREAM
-        ):
-            sock = socket.socket(family, kind, protocol)
-            self.dialled = sock
-            try:
-                _set_options(sock, self.at)
-                sock.settimeout(self.at.connect_timeout_s)
-                sock.connect(address)
-                return sock
-            except OSError as why:
-                sock.close()
-                error = why
-        raise error or OSError(f"{self.at.host} has no address")
-
-
-def _set_options(sock: socket.socket, at: Endpoint) -> None:
-    """What the host offers of it; each is a help, none is needed."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    wanted = {
-        "TCP_KEEPIDLE": at.keepalive_s,
-        "TCP_KEEPALIVE": at.keepalive_s,  # macOS's name of the same
-        "TCP_KEEPINTVL": 5,
-        "TCP_KEEPCNT": 3,
-        "TCP_USER_TIMEOUT": int(at.user_timeout_s * 1000),
-        "TCP_NOTSENT_LOWAT": at.notsent_bytes,
-    }
-    for name, value in wanted.items():
-        option = getattr(socket, name, None)
-        if option is not None and value is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    def __init__(self, token: object) -> None:
+        self.token, self.bytes, self.written_s = token, 0, 0.0
 
 
 class BrokerConnection:
-    """See the module. `token` is whatever the caller wants back with the answer to a command."""
+    """See the module. `token` is what the caller wants back with the answer to a command. With a `throttle`
+    no more is written than it has room for."""
 
-    def __init__(self, at: Endpoint) -> None:
-        self._at = at
-        self._dial: _Dial | None = None
+    def __init__(self, at: Endpoint, throttle: ThrottledSocket | None = None) -> None:
+        self._at, self._throttle = at, throttle
+        self._dial: Dial | None = None
         self._sock: socket.socket | None = None
         self._pid = os.getpid()
         self._reader = ReplyReader()
-        self._owed: deque[Any] = deque()
-        self._pending: deque[memoryview] = deque()
+        self._owed: deque[_Command] = deque()
+        self._pending: deque[tuple[memoryview, _Command, bool]] = deque()  # `True`: a command begins with it
         self._pending_bytes = 0
         self._progress_s = 0.0
         self._inside = threading.Lock()
@@ -138,10 +74,12 @@ class BrokerConnection:
             dial = self._connected()
             if not self._owed:
                 self._progress_s = time.monotonic()
-            self._owed.append(token)
+            owed = _Command(token)
+            self._owed.append(owed)
             for piece in dial.pack_command(*command):  # type: ignore[no-untyped-call]
-                self._pending.append(memoryview(piece))
-                self._pending_bytes += len(piece)
+                self._pending.append((memoryview(piece), owed, owed.bytes == 0))
+                owed.bytes += len(piece)
+            self._pending_bytes += owed.bytes
             self._write()
             while self._pending_bytes > PENDING_BYTES_MAX:
                 self._wait(None)
@@ -164,6 +102,7 @@ class BrokerConnection:
                     continue
                 left_s = deadline_s - time.monotonic()
                 if left_s <= 0:
+                    self._patience_s()
                     return []
                 self._wait(left_s)
 
@@ -211,24 +150,28 @@ class BrokerConnection:
                     self._drop()
                     self._closing = False
 
-    def _connected(self) -> _Dial:
+    def _connected(self) -> Dial:
         if self._pid != os.getpid():
             self._drop()
         if self._dial is None:
             self._pid = os.getpid()
-            self._dial = _Dial(self._at)
+            self._dial = Dial(self._at, self._throttle)
         if self._sock is None:
             self._dial.connect()  # type: ignore[no-untyped-call]
             self._sock = self._dial.dialled
             if self._sock is None or self._closing:
                 raise LinkDown("the connection was closed here")
             self._sock.setblocking(False)
+            if self._throttle is not None:
+                self._throttle.opened(self._sock)
         return self._dial
 
     def _drop(self) -> None:
         if self._dial is not None:
             self._dial.disconnect()  # type: ignore[no-untyped-call]  # knows about forks
         self._dial = self._sock = None
+        if self._throttle is not None:
+            self._throttle.closed()
         self._reader = ReplyReader()
         self._owed.clear()
         self._pending.clear()
@@ -240,24 +183,34 @@ class BrokerConnection:
             reply = self._reader.next()
             if reply is None:
                 break
-            answered.append((self._owed.popleft(), reply[0]))
+            owed = self._owed.popleft()
+            answered.append((owed.token, reply[0]))
+            if self._throttle is not None:
+                self._throttle.answered(owed.bytes, time.monotonic() - owed.written_s)
         return answered
 
     def _write(self) -> None:
-        """As much of what waits as the socket takes."""
+        """As much of what waits as the throttle and the socket take."""
         sock = self._open()
         while self._pending:
-            piece = self._pending[0]
+            piece, owed, begins = self._pending[0]
+            room = len(piece)
+            if self._throttle is not None:
+                room = self._throttle.room(self._pending_bytes, whole=begins)
+                if not room:
+                    return
             try:
-                sent = sock.send(piece)
+                sent = sock.send(piece[:room])
             except BlockingIOError:
                 return
-            self._progress_s = time.monotonic()
+            self._progress_s = owed.written_s = time.monotonic()
             self._pending_bytes -= sent
+            if self._throttle is not None:
+                self._throttle.wrote(sent)
             if sent == len(piece):
                 self._pending.popleft()
             else:
-                self._pending[0] = piece[sent:]
+                self._pending[0] = (piece[sent:], owed, False)
 
     def _read(self) -> bool:
         """One helping of what came; False if nothing did."""
@@ -269,16 +222,29 @@ class BrokerConnection:
             raise LinkDown("the center's broker has closed the connection")
         self._progress_s = time.monotonic()
         self._reader.feed(data)
+        if self._throttle is not None:
+            self._throttle.look()
         return True
 
     def _wait(self, left_s: float | None) -> None:
         """Until the socket can be read (or written, if something waits for that), or time is up."""
+        patience_s = self._patience_s()
+        wait_s = patience_s if left_s is None else min(left_s, patience_s)
+        events = select.POLLIN
+        if self._pending and self._throttle is not None:
+            wait_s = min(wait_s, self._throttle.pause_s)  # nobody tells us that bytes have arrived
+        elif self._pending:
+            events |= select.POLLOUT
+        poll = select.poll()
+        poll.register(self._open(), events)
+        poll.poll(1000 * wait_s)
+
+    def _patience_s(self) -> float:
+        """How long an answer may still take."""
         patience_s = self._progress_s + self._at.stalled_s - time.monotonic()
         if patience_s <= 0:
             raise LinkDown(f"no answer and no progress for {self._at.stalled_s:g} s")
-        poll = select.poll()
-        poll.register(self._open(), select.POLLIN | (select.POLLOUT if self._pending else 0))
-        poll.poll(1000 * (patience_s if left_s is None else min(left_s, patience_s)))
+        return patience_s
 
     def _open(self) -> socket.socket:
         if self._sock is None or self._closing:

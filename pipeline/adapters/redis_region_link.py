@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.adapters.read_ahead import ENTRIES_PER_READ, Entry, ReadAhead
-from pipeline.adapters.redis_connection import BrokerConnection, Endpoint
+from pipeline.adapters.redis_connection import BrokerConnection
+from pipeline.adapters.redis_dial import Endpoint
 from pipeline.adapters.redis_wire import (
     FIELD,
     ctl_key,
@@ -31,25 +32,32 @@ from pipeline.adapters.redis_wire import (
     up_key,
 )
 from pipeline.adapters.resp import ErrorReply, Reply
+from pipeline.adapters.throttled import ThrottledSocket
 from pipeline.errors import LinkDown, TitianError
 from pipeline.ports import Accepted, EntryId, Full, SendOutcome
+from pipeline.throttle import ThrottleView
 
 #: How long a read waits at the broker, seconds: an idle region costs a question and an answer so often.
 BLOCK_S = 5.0
+_LENGTH = object()
 
 
 class RedisRegionLink:
     """See `RegionLink`. One thread may `send` and ask for `outcomes` while another reads `down`."""
 
-    def __init__(self, region: str, at: Endpoint, block_s: float = BLOCK_S) -> None:
+    def __init__(
+        self, region: str, at: Endpoint, block_s: float = BLOCK_S, throttle: ThrottledSocket | None = None
+    ) -> None:
         if not 0 < block_s < at.stalled_s:
             raise ValueError(f"block_s must be above 0 and below stalled_s ({at.stalled_s:g})")
         self._up_key, self._ctl_key, self._down_key = up_key(region), ctl_key(region), down_key(region)
         self._block_ms = int(block_s * 1000)
-        self._up = BrokerConnection(at)
+        self.throttled = throttle
+        self._up = BrokerConnection(at, throttle)
         self._ctl = BrokerConnection(at)
         self._down = BrokerConnection(at)
         self._ctl_lock = threading.Lock()
+        self._lengths: list[int] = []
         self._reads = ReadAhead()
 
     # --- up -------------------------------------------------------------------------------------
@@ -57,6 +65,10 @@ class RedisRegionLink:
     def send(self, entry: EntryId, frame: bytes) -> None:
         """See the port. Waits only where more than `PENDING_BYTES_MAX` stand before the socket."""
         self._up.post(entry, b"XADD", self._up_key, str(entry), FIELD, frame)
+
+    def throttle(self) -> ThrottleView | None:
+        """See the port."""
+        return None if self.throttled is None else self.throttled.view()
 
     def outcomes(self, wait_s: float) -> list[SendOutcome]:
         """See the port. It is also what writes on, where the socket did not take all at once."""
@@ -68,22 +80,40 @@ class RedisRegionLink:
 
     # --- control --------------------------------------------------------------------------------
 
-    def up_length(self) -> int:
+    def ask_length(self) -> None:
         """See the port."""
-        return _whole(self._control(b"XLEN", self._up_key))
+        self._control(_LENGTH, b"XLEN", self._up_key)
+
+    def lengths(self) -> list[int]:
+        """See the port."""
+        with self._ctl_lock:
+            self._hear_control()
+            found, self._lengths = self._lengths, []
+        return found
 
     def send_control(self, frame: bytes) -> None:
-        """See the port. A broker without memory is `LinkDown` here: nothing can be said without it."""
-        self._control(b"XADD", self._ctl_key, b"*", FIELD, frame)
+        """See the port."""
+        self._control(None, b"XADD", self._ctl_key, b"*", FIELD, frame)
 
     def delete_down(self, entries: Sequence[EntryId]) -> None:
         """See the port."""
         if entries:
-            self._control(b"XDEL", self._down_key, *map(str, entries))
+            self._control(None, b"XDEL", self._down_key, *map(str, entries))
 
-    def _control(self, *command: bytes | str) -> Reply:
+    def _control(self, token: object, *command: bytes | str) -> None:
         with self._ctl_lock:
-            return _checked(self._ctl.call(*command))
+            self._hear_control()
+            self._ctl.post(token, *command)
+
+    def _hear_control(self) -> None:
+        """What was answered meanwhile; a refusal is raised and takes the connection with it."""
+        try:
+            answers = [(token, _checked(reply)) for token, reply in self._ctl.answers(0.0)]
+        except TitianError:
+            self._ctl.close()
+            self._lengths.clear()
+            raise
+        self._lengths += [_whole(reply) for token, reply in answers if token is _LENGTH]
 
     # --- down -----------------------------------------------------------------------------------
 
@@ -116,6 +146,7 @@ class RedisRegionLink:
         """See the port."""
         for connection in (self._down, self._ctl, self._up):
             connection.close()
+        self._lengths = []
 
 
 def _outcome(entry: EntryId, reply: Reply) -> SendOutcome:

@@ -118,11 +118,20 @@ class Flights:
         self.drop(done)
         return done
 
-    def observe(self, length: int, next_n: int) -> int:
-        """`length` entries lie in the stream, asked before want `next_n` is sent. Returns how many frames of
-        ours are newly seen to be gone."""
+    def mark(self) -> EntryId | None:
+        """The newest frame whose outcome is known or will never be: up to there a length that is asked for
+        now can be accounted for, however many frames are accepted until it is told."""
+        return max(
+            (e for e, f in self._by_entry.items() if f.outcome is not Outcome.ON_THE_WIRE), default=None
+        )
+
+    def observe(self, length: int, next_n: int, mark: EntryId | None) -> int:
+        """`length` entries lay in the stream when `mark` was taken, before want `next_n` was sent. Returns
+        how many frames of ours are newly seen to be gone."""
         accounted = newly = 0
-        for flight in reversed(self._by_entry.values()):
+        for entry, flight in reversed(self._by_entry.items()):
+            if mark is None or entry > mark:
+                continue
             if accounted >= length and flight.outcome is not Outcome.ON_THE_WIRE:
                 if flight.gone_n is None:
                     flight.gone_n = next_n

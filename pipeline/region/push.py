@@ -9,6 +9,7 @@ state, with the time of the next probe.
 from __future__ import annotations
 
 import random
+from collections import deque
 from dataclasses import dataclass, field
 
 from pipeline.errors import LinkDenied, LinkDown
@@ -28,6 +29,7 @@ from pipeline.region.backoff import Backoff
 from pipeline.region.flights import Flights
 from pipeline.region.framing import Framer, sent_of
 from pipeline.region.speaker import Speaker
+from pipeline.throttle.pace import frame_bytes
 from schemas.frame import Kind
 from schemas.keys import PrivateKey, PublicKey
 from schemas.lanes import Lane
@@ -92,6 +94,7 @@ class Push:
     _handled_n: int = 0
     _rounds_lost: int = 0
     _pause_until_s: float = 0.0
+    _asked: deque[tuple[EntryId | None, int]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         self._follow_rewind(self.registry.cursors())
@@ -129,11 +132,15 @@ class Push:
     def close(self) -> None:
         """Let go of the link; what is in flight is judged by evidence when it opens again."""
         self._flights.cut()
+        self._asked.clear()
         self.link.close()
 
     # --- what came back -------------------------------------------------------------------------
 
     def _collect(self, wait_s: float) -> None:
+        for length in self.link.lengths():
+            mark, next_n = self._asked.popleft()
+            self._flights.observe(length, next_n, mark)
         for outcome in self.link.outcomes(wait_s):
             if isinstance(outcome, Accepted):
                 self._flights.accept(outcome.entry)
@@ -183,6 +190,7 @@ class Push:
         self._rounds_lost += 1
         if self._rounds_lost > 1:
             self._pause_until_s = self.clock.now_s() + min(30.0, 0.25 * 2**self._rounds_lost)
+            self.speaker.ask_anew()  # ids of this session may be taken by somebody else
         return self._requeue(lost)
 
     def _requeue(self, lost: list[Sent]) -> int:
@@ -198,7 +206,8 @@ class Push:
         if not self.speaker.due(now_s, cursors, level, waiting=len(self._flights) > 0):
             return
         if len(self._flights):
-            self._flights.observe(self.link.up_length(), self.speaker.next_n())
+            self.link.ask_length()
+            self._asked.append((self._flights.mark(), self.speaker.next_n()))
         if self.token and self.speaker.unanswered:  # a center restored from long ago may not know us either
             join = Join(token=self.token, sign=self.ours.public.raw.sign, seal=self.ours.public.raw.seal)
             self.link.send_control(self._framer.seal(Kind.JOIN, pack_message(join)))
@@ -224,7 +233,8 @@ class Push:
             claimed = self._claim()
             if claimed is None:
                 return frames, packets, sent_bytes, "nothing waits"
-            frame = self._framer.frame_of(claimed)
+            view = self.link.throttle()
+            frame = self._framer.frame_of(claimed, 0.0 if view is None else view.rate_bytes_s)
             self._flights.add(sent_of(claimed), len(frame))
             self.link.send(claimed.entry, frame)
             frames += 1
@@ -241,11 +251,21 @@ class Push:
             return "held by the center"
         if now_s < self._pause_until_s:
             return "paused after a loss"
-        if self._flights.on_the_wire_bytes >= self.settings.link_window_bytes:
+        if self._flights.on_the_wire_bytes >= self._link_window_bytes():
             return "link window"
         if self._flights.bytes >= self.speaker.window_bytes:
             return "receipt window"
         return ""
+
+    def _link_window_bytes(self) -> int:
+        """What the throttle lets be under way, and one frame more that waits for room."""
+        view, most = self.link.throttle(), self.settings.link_window_bytes
+        return most if view is None else min(most, view.window_bytes + self._frame_bytes())
+
+    def _frame_bytes(self) -> int:
+        view = self.link.throttle()
+        most = self.settings.frame_bytes
+        return most if view is None else frame_bytes(view, most)
 
     def _claim(self) -> Batch | Chunk | None:
         session = self.speaker.session
@@ -256,9 +276,9 @@ class Push:
         lanes = LANES_IN_ORDER
         if self._frames % LAST_LANE_EVERY == 0:
             lanes = (Lane.URGENT, Lane.BIOMETRIC, Lane.CONTROL, Lane.RECORD)
-        frame_bytes = self.settings.frame_bytes
-        bytes_max = self._framer.batch_bytes_max(frame_bytes)
-        claimed = self.outbox.claim(entry, lanes, bytes_max, frame_bytes, self.clock.now_ms())
+        aim = self._frame_bytes()
+        bytes_max = self._framer.batch_bytes_max(aim)
+        claimed = self.outbox.claim(entry, lanes, bytes_max, aim, self.clock.now_ms())
         if claimed is not None:
             self._last = entry
         return claimed
@@ -267,6 +287,7 @@ class Push:
 
     def _went_down(self, now_s: float) -> None:
         self._flights.cut()
+        self._asked.clear()
         self.link.close()
         self.speaker.repeat()
         self.backoff.failed(now_s)

@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipeline.errors import LinkDown, Unreachable
-from pipeline.ports import Accepted, Arrival, DownHint, EntryId, Full, SendOutcome
-from pipeline.testing.memory_broker import MemoryRegion, entry_of
+from pipeline.errors import LinkDown
+from pipeline.ports import Accepted, EntryId, Full, SendOutcome
+from pipeline.testing.memory_broker import MemoryRegion
+from pipeline.testing.memory_center import MemoryCenterLink
 
 #: Entries that one `read_down` returns at most.
 DOWN_ENTRIES_MAX = 16
@@ -123,9 +124,13 @@ class MemoryRegionLink:
     region: str
     wire: deque[tuple[EntryId, bytes]] = field(default_factory=deque)
     answers: deque[SendOutcome] = field(default_factory=deque)
+    asked: list[int] = field(default_factory=list)
     breaks_next: bool | None = None
     _open: set[str] = field(default_factory=set)
     _broken: set[str] = field(default_factory=set)
+
+    def throttle(self) -> None:
+        """None."""
 
     def send(self, entry: EntryId, frame: bytes) -> None:
         """On the wire; it arrives when somebody looks."""
@@ -144,13 +149,18 @@ class MemoryRegionLink:
         self.answers.clear()
         return answers
 
-    def up_length(self) -> int:
-        """Entries that lie in `up`."""
+    def ask_length(self) -> None:
+        """Answered at once, told by `lengths`."""
         breaks = self._use("ctl")
         if not self.link.control_overtakes:
             self.link.arrive()
         self._break_in_the_middle(breaks)
-        return len(self._held.up.entries)
+        self.asked.append(len(self._held.up.entries))
+
+    def lengths(self) -> list[int]:
+        """What `ask_length` was answered."""
+        found, self.asked = self.asked, []
+        return found
 
     def send_control(self, frame: bytes) -> None:
         """Into `ctl`. A broker without memory is `LinkDown` here: there is nothing to say without it."""
@@ -180,6 +190,7 @@ class MemoryRegionLink:
         """A clean close: what is on the wire arrives, its answers are never read."""
         self.arrive()
         self.answers.clear()
+        self.asked.clear()
         self._open.clear()
         self._broken.clear()
 
@@ -201,6 +212,7 @@ class MemoryRegionLink:
         self.wire = deque(list(self.wire)[:kept])
         self.arrive()
         self.answers.clear()
+        self.asked.clear()
         self._broken |= self._open
         self._open.clear()
 
@@ -224,77 +236,3 @@ class MemoryRegionLink:
         self.break_off(breaks)
         self._broken.clear()  # this very call reports it
         raise LinkDown(f"the link of {self.region} was cut in the middle of a call")
-
-
-@dataclass(repr=False)
-class MemoryCenterLink:
-    """The center's end (see `CenterLink`)."""
-
-    link: MemoryLink
-
-    def wait(self, regions: Sequence[str], wait_s: float) -> None:  # noqa: ARG002
-        """Nothing to wait for."""
-        self._look()
-
-    def lengths(self, regions: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Entries in (`ctl`, `up`), for regions that have any."""
-        self._look()
-        counted = {code: self.link.region(code) for code in regions}
-        both = {code: (len(held.ctl.entries), len(held.up.entries)) for code, held in counted.items()}
-        return {code: pair for code, pair in both.items() if any(pair)}
-
-    def read(self, region: str, stream: str, count: int) -> list[Arrival]:
-        """The first entries, their attempts counted."""
-        self._look()
-        held = self.link.region(region)
-        arrivals = []
-        for entry, frame in list(held.stream(stream).entries.items())[:count]:
-            before = held.attempts.get((stream, str(entry)), 0)
-            held.attempts[stream, str(entry)] = before + 1
-            arrivals.append(Arrival(str(entry), frame, before))
-        return arrivals
-
-    def delete(self, region: str, stream: str, ids: Sequence[str]) -> None:
-        """Out, and their attempts forgotten."""
-        self._look()
-        held = self.link.region(region)
-        held.stream(stream).delete([entry_of(one) for one in ids])
-        for one in ids:
-            held.attempts.pop((stream, one), None)
-
-    def last_session(self, region: str) -> int:
-        """The highest session that an id of `up` or `down` ever named."""
-        self._look()
-        held = self.link.region(region)
-        return max(held.up.last.session, held.down.last.session)
-
-    def put_down(self, region: str, entry: EntryId, frame: bytes, hint: DownHint) -> bool:
-        """Entry and hint in one step."""
-        self._look()
-        if self.link.is_full(frame):
-            raise Unreachable("the center's link broker has no memory; it is tried again")
-        held = self.link.region(region)
-        if not held.down.add(entry, frame):
-            return False
-        held.hint = hint
-        return True
-
-    def hint(self, region: str) -> DownHint | None:
-        """The position hint, if any."""
-        self._look()
-        return self.link.region(region).hint
-
-    def down_first(self, region: str) -> EntryId | None:
-        """The oldest entry not taken yet."""
-        self._look()
-        return next(iter(self.link.region(region).down.entries), None)
-
-    def clear_down(self, region: str) -> None:
-        """Drop what lies in `down`; ids go on from where they were."""
-        self._look()
-        self.link.region(region).down.entries.clear()
-
-    def _look(self) -> None:
-        if self.link.broker_away:
-            raise Unreachable("the center's link broker is away")
-        self.link.arrive()

@@ -8,6 +8,7 @@ a socket (`TCP_INFO`, BBR, DSCP) is read and set by `pipeline.adapters.tcp_kerne
 from __future__ import annotations
 
 from pipeline.throttle.base_delay import BaseDelay
-from pipeline.throttle.controller import Controller, State, ThrottleSettings, ThrottleView
+from pipeline.throttle.controller import Controller
+from pipeline.throttle.view import State, ThrottleSettings, ThrottleView
 
 __all__ = ["BaseDelay", "Controller", "State", "ThrottleSettings", "ThrottleView"]

@@ -13,12 +13,10 @@ where the kernel does not say. Seconds; `now_s` of a clock that does not run bac
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from enum import Enum
 
 from pipeline.throttle.base_delay import BaseDelay
+from pipeline.throttle.view import SEGMENT_BYTES, State, ThrottleSettings, ThrottleView
 
-SEGMENT_BYTES = 1448
 #: The queue that we allow ourselves even on a fast line: below it, measuring is guessing.
 TARGET_S_MIN = 0.015
 #: Segments that the window grows by in a round without queue.
@@ -33,41 +31,6 @@ ROUNDS = 10
 WAIT_S_MAX = 60.0
 #: How many answers a delay is taken over, the fastest of them: one late answer is jitter.
 ANSWERS = 4
-
-
-class State(Enum):
-    """What the controller is about."""
-
-    DOWN = "down"
-    RAMP = "ramp"
-    STEADY = "steady"
-    YIELD = "yield"
-    MEASURE = "measure"
-
-
-@dataclass(frozen=True)
-class ThrottleSettings:
-    """`target_s`: the most queueing delay to add for others. Windows in bytes."""
-
-    target_s: float = 0.05
-    window_bytes_min: int = 2 * SEGMENT_BYTES
-    window_bytes_first: int = 10 * SEGMENT_BYTES
-    window_bytes_max: int = 8 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class ThrottleView:
-    """Everything that it decides, for whoever looks. `reason` is one sentence."""
-
-    state: State
-    reason: str
-    window_bytes: int
-    rate_bytes_s: float
-    rtt_s: float | None
-    base_s: float | None
-    queue_s: float
-    target_s: float
-    losses: int
 
 
 class Controller:
@@ -105,6 +68,10 @@ class Controller:
     def rate_bytes_s(self) -> float:
         """What the link was last seen to carry, bytes a second; 0 before the first round."""
         return max(self._rates, default=0.0)
+
+    def on_the_line_s(self, some_bytes: int) -> float:
+        """How long so many bytes take on the line alone; 0 while its rate is not known for sure."""
+        return some_bytes / self._line_bytes_s if self._knows_the_line and self._line_bytes_s else 0.0
 
     @property
     def queue_s(self) -> float:
@@ -188,6 +155,15 @@ class Controller:
         self.state = State.RAMP
         self._empty_rounds = 0
         self._begin_round(now_s)
+
+    def begin_anew(self, under_way_bytes: int) -> None:
+        """What was learned is of another path: so much is under way, and the rest is to be found out."""
+        self.base.forget()
+        self._rtts.clear()
+        self._rates.clear()
+        self._line_bytes_s, self._knows_the_line = 0.0, False
+        self._window = float(self.settings.window_bytes_first)
+        self.state, self._under_way, self._round_began_s = State.RAMP, under_way_bytes, None
 
     # --- the window -----------------------------------------------------------------------------
 

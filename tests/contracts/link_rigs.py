@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from pipeline.adapters.redis_center_link import RedisCenterLink
-from pipeline.adapters.redis_connection import Endpoint
+from pipeline.adapters.redis_dial import Endpoint
 from pipeline.adapters.redis_region_link import RedisRegionLink
 from pipeline.ports import CenterLink, RegionLink
 from pipeline.testing.memory_link import MemoryLink
@@ -194,6 +194,13 @@ def until(done: Any, deadline_s: float = 10.0) -> Any:
         assert time.monotonic() < end_s, "it did not happen in time"
         time.sleep(0.005)
     return answer
+
+
+def length(link: RegionLink) -> int:
+    """How many entries lie in `up`: asked, and waited for."""
+    link.ask_length()
+    told: list[int] = until(link.lengths)
+    return told[0]
 
 
 def _answers(client: redis.Redis) -> bool:

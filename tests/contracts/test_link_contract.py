@@ -12,7 +12,7 @@ from pipeline.adapters.redis_region_link import RedisRegionLink
 from pipeline.adapters.redis_wire import attempts_key
 from pipeline.errors import LinkDenied, LinkDown, Unreachable
 from pipeline.ports import Accepted, DownHint, EntryId, Full, RegionLink, SendOutcome
-from tests.contracts.link_rigs import OTHER, REGION, Rig, ValkeyRig, rig_of, until
+from tests.contracts.link_rigs import OTHER, REGION, Rig, ValkeyRig, length, rig_of, until
 
 HINT = DownHint(session=1, n=1, facts=7, records=3, answered=2, sizes=(10, 20))
 START = EntryId(0, 0)
@@ -99,7 +99,7 @@ def test_frames_arrive_in_the_order_sent(rig: Rig) -> None:
 def test_outcomes_come_in_the_order_sent_with_500_in_flight(rig: Rig) -> None:
     entries = send(rig.region, 1, 500)
     assert collect(rig.region, 500) == [Accepted(entry) for entry in entries]
-    assert rig.region.up_length() == 500
+    assert length(rig.region) == 500
 
 
 def test_frames_may_hold_any_bytes_and_be_as_large_as_allowed(rig: Rig) -> None:
@@ -132,12 +132,12 @@ def test_a_wiped_broker_has_length_0_and_takes_any_id_again(rig: Rig) -> None:
     send(rig.region, 1, 3, session=5)
     collect(rig.region, 3)
     rig.wipe()
-    assert rig.region.up_length() == 0
+    assert length(rig.region) == 0
     assert collect(rig.region, len(send(rig.region, 1, 2, session=2))) == [
         Accepted(EntryId(2, 1)),
         Accepted(EntryId(2, 2)),
     ]
-    assert rig.region.up_length() == 2
+    assert length(rig.region) == 2
 
 
 def test_a_broker_without_memory_says_full_and_takes_frames_once_it_has_some(rig: Rig) -> None:
@@ -146,9 +146,8 @@ def test_a_broker_without_memory_says_full_and_takes_frames_once_it_has_some(rig
     rig.memory_ends()
     entries = send(rig.region, 2, 3)
     assert collect(rig.region, 3) == [Full(entry) for entry in entries]
-    assert rig.region.up_length() == 1
-    with pytest.raises(LinkDown):
-        rig.region.send_control(b"want")
+    assert length(rig.region) == 1
+    ends_with(LinkDown, lambda: rig.region.send_control(b"want"))
     rig.memory_returns()
     assert collect(rig.region, len(send(rig.region, 5, 1))) == [Accepted(EntryId(1, 5))]
     assert [one.id for one in rig.center.read(REGION, "up", 9)] == ["1-1", "1-5"]
@@ -169,11 +168,23 @@ def test_intake_can_read_and_free_a_broker_without_memory(rig: Rig) -> None:
 # --- control and the center's view ----------------------------------------------------------------
 
 
-def test_control_frames_are_there_when_the_call_returns(rig: Rig) -> None:
+def test_control_frames_arrive_in_the_order_sent(rig: Rig) -> None:
     rig.region.send_control(b"first")
     rig.region.send_control(b"second")
-    assert rig.center.lengths([OTHER, REGION]) == {REGION: (2, 0)}
+    until(lambda: rig.center.lengths([OTHER, REGION]) == {REGION: (2, 0)})
     assert [one.frame for one in rig.center.read(REGION, "ctl", 9)] == [b"first", b"second"]
+
+
+def test_a_length_is_that_of_the_moment_between_the_control_frames_around_it(rig: Rig) -> None:
+    """Asked before a want is sent, it is answered before the want arrives."""
+    send(rig.region, 1, 2)
+    collect(rig.region, 2)
+    rig.region.ask_length()
+    rig.region.send_control(b"want")
+    until(lambda: rig.center.lengths([REGION]) == {REGION: (1, 2)})
+    collect(rig.region, len(send(rig.region, 3, 1)))
+    assert until(rig.region.lengths) == [2]
+    assert rig.region.lengths() == []
 
 
 def test_attempts_are_counted_before_an_entry_is_handed_out(rig: Rig) -> None:
@@ -265,7 +276,7 @@ def test_entries_deleted_by_the_region_are_gone_and_the_oldest_left_is_named(rig
     put(rig, 1, 3)
     read(rig.region, START, 3)
     rig.region.delete_down([EntryId(1, 1), EntryId(1, 2)])
-    assert rig.center.down_first(REGION) == EntryId(1, 3)
+    until(lambda: rig.center.down_first(REGION) == EntryId(1, 3))
     rig.region.delete_down([])
     rig.center.clear_down(REGION)
     assert rig.center.down_first(REGION) is None
@@ -278,7 +289,7 @@ def test_entries_deleted_by_the_region_are_gone_and_the_oldest_left_is_named(rig
 def test_a_dead_broker_is_link_down_and_the_same_objects_go_on_when_it_is_back(rig: Rig) -> None:
     send(rig.region, 1, 2)
     collect(rig.region, 2)
-    rig.region.up_length()
+    length(rig.region)
     rig.region.read_down(START, 0.0)
     rig.kill()
 
@@ -287,7 +298,7 @@ def test_a_dead_broker_is_link_down_and_the_same_objects_go_on_when_it_is_back(r
         rig.region.outcomes(0.2)
 
     ends_with(LinkDown, send_one)
-    ends_with(LinkDown, rig.region.up_length)
+    ends_with(LinkDown, lambda: length(rig.region))
     ends_with(LinkDown, lambda: rig.region.read_down(START, 0.2))
     with pytest.raises(Unreachable):
         rig.center.lengths([REGION])
@@ -335,7 +346,7 @@ def test_after_a_close_nothing_is_owed_and_the_next_call_connects_anew(rig: Rig)
 def test_a_wrong_password_is_denied_and_not_a_link_that_is_down(valkey: ValkeyRig) -> None:
     valkey.password = "wrong"
     link = RedisRegionLink(REGION, valkey.endpoint())
-    for call in (link.up_length, lambda: link.send(EntryId(1, 1), b"x"), lambda: link.read_down(START, 1)):
+    for call in (link.ask_length, lambda: link.send(EntryId(1, 1), b"x"), lambda: link.read_down(START, 1)):
         with pytest.raises(LinkDenied, match="join file"):
             call()
     link.close()
@@ -343,10 +354,8 @@ def test_a_wrong_password_is_denied_and_not_a_link_that_is_down(valkey: ValkeyRi
 
 def test_a_region_cannot_touch_another_regions_streams(valkey: ValkeyRig) -> None:
     link = RedisRegionLink(OTHER, valkey.endpoint())
-    with pytest.raises(LinkDenied):
-        link.up_length()
-    with pytest.raises(LinkDenied):
-        link.send_control(b"want")
+    ends_with(LinkDenied, lambda: length(link))
+    ends_with(LinkDenied, lambda: (link.send_control(b"want"), link.lengths()))
     with pytest.raises(LinkDenied):
         link.read_down(START, 2.0)
     link.send(EntryId(1, 1), b"x")
@@ -377,7 +386,7 @@ def test_an_entry_costs_less_than_120_bytes_on_the_wire_beside_its_frame(valkey:
 
 def test_connecting_asks_for_nothing_but_authentication(valkey: ValkeyRig) -> None:
     valkey.admin.config_resetstat()
-    valkey.region.up_length()
+    length(valkey.region)
     commands = set(valkey.admin.info("commandstats"))
     assert commands & {"cmdstat_hello", "cmdstat_client|setinfo", "cmdstat_select", "cmdstat_ping"} == set()
     assert {"cmdstat_auth", "cmdstat_xlen"} <= commands
@@ -387,6 +396,7 @@ def test_nothing_stays_of_an_entry_that_the_center_has_taken(valkey: ValkeyRig) 
     send(valkey.region, 1, 3)
     valkey.region.send_control(b"want")
     collect(valkey.region, 3)
+    until(lambda: valkey.center.lengths([REGION]) == {REGION: (1, 3)})
     for stream in ("ctl", "up"):
         arrived = valkey.center.read(REGION, stream, 9)
         assert valkey.admin.hlen(attempts_key(REGION)) == len(arrived)

@@ -127,19 +127,8 @@ def test_hostile_frames_are_kept_aside_with_their_reason_and_all_arrives_once(
         assert depth(sides.region)["dead"] == 0  # it never had those
 
 
-SAME_SESSION = pytest.param(
-    "{session}-*",
-    marks=[
-        pytest.mark.nightly,
-        pytest.mark.xfail(
-            reason="an entry refused for its id counts as accepted; no new session is asked for"
-        ),
-    ],
-)
-
-
 @pytest.mark.timeout(110)
-@pytest.mark.parametrize("ids", ["*", SAME_SESSION])
+@pytest.mark.parametrize("ids", ["*", "{session}-*"])
 def test_hostile_frames_that_take_the_ids_of_ours_hold_nothing_up_for_long(tmp_path: Path, ids: str) -> None:
     with two_sides(tmp_path) as sides:
         packets = enqueue(sides, 20)

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pipeline.adapters.redis_connection import BrokerConnection, Endpoint
+from pipeline.adapters.redis_connection import BrokerConnection
+from pipeline.adapters.redis_dial import Endpoint
 from pipeline.errors import LinkDown
 
 Peer = Callable[[socket.socket], None]

@@ -1,0 +1,92 @@
+"""Step 3, the kernel's part: what Linux says of a TCP socket, and what we ask of it. Elsewhere: nothing.
+
+`TCP_INFO` is a struct that only grows (linux/tcp.h); a shorter one, of an older kernel, is read as far as it
+goes. Each option is a help and none is needed: `ask` says which were granted, and `doctor` shows it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from dataclasses import dataclass
+
+TCP_INFO = getattr(socket, "TCP_INFO", 11)
+TCP_CONGESTION = getattr(socket, "TCP_CONGESTION", 13)
+#: Lower Effort (RFC 8622): codepoint 1, in the upper six bits.
+DSCP_LE = 1 << 2
+_INFO_BYTES = 256
+#: Offsets in struct tcp_info, bytes.
+_RTT, _TOTAL_RETRANS, _BYTES_ACKED, _NOTSENT, _MIN_RTT = 68, 100, 120, 144, 148
+_SEGMENT, _CWND, _DELIVERY_RATE = 16, 80, 160
+
+
+@dataclass(frozen=True)
+class TcpView:
+    """A socket as the kernel sees it. `acked_bytes` since it was connected; `rtt_s` smoothed."""
+
+    rtt_s: float
+    min_rtt_s: float
+    acked_bytes: int
+    notsent_bytes: int
+    retransmits: int
+    segment_bytes: int
+    congestion_window: int
+    delivery_rate_bytes_s: int
+
+
+def parse_tcp_info(raw: bytes) -> TcpView | None:
+    """What a `TCP_INFO` says; `None` where the kernel is too old to count acknowledged bytes (before 4.9)."""
+    if len(raw) < _DELIVERY_RATE + 8:
+        return None
+
+    def u32(at: int) -> int:
+        return int(struct.unpack_from("=I", raw, at)[0])
+
+    def u64(at: int) -> int:
+        return int(struct.unpack_from("=Q", raw, at)[0])
+
+    return TcpView(
+        rtt_s=u32(_RTT) / 1e6,
+        min_rtt_s=u32(_MIN_RTT) / 1e6,
+        acked_bytes=u64(_BYTES_ACKED),
+        notsent_bytes=u32(_NOTSENT),
+        retransmits=u32(_TOTAL_RETRANS),
+        segment_bytes=u32(_SEGMENT),
+        congestion_window=u32(_CWND),
+        delivery_rate_bytes_s=u64(_DELIVERY_RATE),
+    )
+
+
+def tcp_view(sock: socket.socket) -> TcpView | None:
+    """What the kernel says of `sock` now; `None` where it says nothing."""
+    try:
+        return parse_tcp_info(sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, _INFO_BYTES))
+    except OSError:
+        return None
+
+
+def ask(sock: socket.socket, *, congestion: str = "bbr", lower_effort: bool = True) -> dict[str, bool]:
+    """Ask for what the host allows before the socket is connected; returns what was granted, by name."""
+    granted: dict[str, bool] = {}
+    if congestion:
+        granted["congestion"] = _set(sock, socket.IPPROTO_TCP, TCP_CONGESTION, congestion.encode())
+    if lower_effort:
+        v6 = sock.family == socket.AF_INET6
+        level = socket.IPPROTO_IPV6 if v6 else socket.IPPROTO_IP
+        granted["lower_effort"] = _set(sock, level, socket.IPV6_TCLASS if v6 else socket.IP_TOS, DSCP_LE)
+    return granted
+
+
+def congestion_of(sock: socket.socket) -> str:
+    """The congestion control in use; empty where the kernel does not say."""
+    with contextlib.suppress(OSError):
+        return sock.getsockopt(socket.IPPROTO_TCP, TCP_CONGESTION, 16).rstrip(b"\0").decode()
+    return ""
+
+
+def _set(sock: socket.socket, level: int, option: int, value: int | bytes) -> bool:
+    with contextlib.suppress(OSError):
+        sock.setsockopt(level, option, value)
+        return True
+    return False

@@ -1,0 +1,46 @@
+"""Step 3, pure: what the throttle can be told, and what it shows of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+#: Payload of a full TCP segment.
+SEGMENT_BYTES = 1448
+
+
+class State(Enum):
+    """What the controller is about."""
+
+    DOWN = "down"
+    RAMP = "ramp"
+    STEADY = "steady"
+    YIELD = "yield"
+    MEASURE = "measure"
+
+
+@dataclass(frozen=True)
+class ThrottleSettings:
+    """`target_s`: the most queueing delay to add for others. Windows in bytes."""
+
+    target_s: float = 0.05
+    window_bytes_min: int = 2 * SEGMENT_BYTES
+    window_bytes_first: int = 10 * SEGMENT_BYTES
+    window_bytes_max: int = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ThrottleView:
+    """Everything that it decides, for whoever looks. `reason` is one sentence. `by_answers`: what is under
+    way is known frame by frame only."""
+
+    state: State
+    reason: str
+    window_bytes: int
+    rate_bytes_s: float
+    rtt_s: float | None
+    base_s: float | None
+    queue_s: float
+    target_s: float
+    losses: int
+    by_answers: bool = False
