@@ -18,6 +18,8 @@ from pipeline.adapters.tcp_kernel import TcpView, ask, congestion_of, tcp_view
 from pipeline.throttle import Controller, ThrottleView
 from pipeline.throttle.view import SEGMENT_BYTES
 
+#: A full segment with its headers.
+FULL_SEGMENT_BYTES = 1500
 #: The kernel is not asked more often, seconds.
 LOOK_S = 0.002
 #: The connection looks for room again after this share of a round trip, seconds at least and at most.
@@ -135,7 +137,9 @@ class ThrottledSocket:
         acked = view.acked_bytes - self._acked_first
         if acked > self._acked:
             arrived, self._acked = acked - self._acked, acked
-            self.controller.on_acked(now_s, arrived, view.rtt_s)
+            # An answer is to two full segments at a time; the base may be that of a small one.
+            own_s = self.controller.on_the_line_s(2 * FULL_SEGMENT_BYTES)
+            self.controller.on_acked(now_s, arrived, max(view.min_rtt_s, view.rtt_s - own_s))
 
     def _count_by_answers(self) -> None:
         """What is under way from here on is what the broker has not answered, and the base is another one."""

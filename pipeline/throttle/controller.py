@@ -29,8 +29,9 @@ MEASURE_AFTER_S = 20.0
 ROUNDS = 10
 #: Whatever is awaited from further off than this is due: the clock was set (seconds).
 WAIT_S_MAX = 60.0
-#: How many answers a delay is taken over, the fastest of them: one late answer is jitter.
-ANSWERS = 4
+#: A delay is the fastest of so many answers at least, and of those of this share of a round trip: what a few
+#: answers are late by is jitter, or a segment that was lost before them.
+ANSWERS, ANSWERS_SHARE = 4, 0.25
 
 
 class Controller:
@@ -43,7 +44,7 @@ class Controller:
         self.losses = 0
         self._window = float(self.settings.window_bytes_first)
         self._under_way = 0
-        self._rtts: deque[float] = deque(maxlen=ANSWERS)
+        self._answers: deque[tuple[float, float]] = deque()
         self._rates: deque[float] = deque(maxlen=ROUNDS)
         self._line_bytes_s = 0.0
         self._round_began_s: float | None = None
@@ -76,15 +77,15 @@ class Controller:
     @property
     def queue_s(self) -> float:
         """How long an answer takes above the base now."""
-        base_s = self.base.value_s
-        return 0.0 if base_s is None or not self._rtts else max(0.0, min(self._rtts) - base_s)
+        base_s, rtt_s = self.base.value_s, self._rtt_s
+        return 0.0 if base_s is None or rtt_s is None else max(0.0, rtt_s - base_s)
 
     @property
     def target_s(self) -> float:
         """The queue aimed at: a little, and two full segments on top, which take long on a thin line."""
         rate = self._line_bytes_s  # of the line, not of what others leave us
-        segments_s = 2 * (SEGMENT_BYTES + 52) / rate if rate else 0.0
-        return max(min(self.settings.target_s, TARGET_S_MIN + segments_s), segments_s)
+        segment_s = (SEGMENT_BYTES + 52) / rate if rate else 0.0
+        return max(min(self.settings.target_s, TARGET_S_MIN + 2 * segment_s), 2 * segment_s)
 
     def view(self) -> ThrottleView:
         """How it stands."""
@@ -93,7 +94,7 @@ class Controller:
             self._reason(),
             self.window_bytes,
             self.rate_bytes_s,
-            min(self._rtts) if self._rtts else None,
+            self._rtt_s,
             self.base.value_s,
             self.queue_s,
             self.target_s,
@@ -113,6 +114,10 @@ class Controller:
                 return f"others use the link: {queue_ms:.0f} ms of queue, {target_ms:.0f} ms are ours"
         return "holding back for a moment to see how fast the empty link answers"
 
+    @property
+    def _rtt_s(self) -> float | None:
+        return min((rtt_s for _, rtt_s in self._answers), default=None)
+
     # --- what happens ---------------------------------------------------------------------------
 
     def on_sent(self, now_s: float, sent_bytes: int) -> None:
@@ -130,7 +135,10 @@ class Controller:
         self._under_way = max(0, self._under_way - acked_bytes)
         self._round_bytes += acked_bytes
         if rtt_s is not None:
-            self._rtts.append(rtt_s)
+            self._answers.append((now_s, rtt_s))
+            since_s = now_s - ANSWERS_SHARE * rtt_s
+            while len(self._answers) > ANSWERS and not since_s <= self._answers[0][0] <= now_s:
+                self._answers.popleft()
             quiet = self._window <= 1.5 * self.settings.window_bytes_min
             self.base.add(now_s, rtt_s, quiet=quiet)
             self._round_queue_s = min(self._round_queue_s, self.queue_s)
@@ -145,7 +153,7 @@ class Controller:
         """The link is gone, and with it what was under way. Rate and base are remembered."""
         self.state = State.DOWN
         self._under_way = 0
-        self._rtts.clear()
+        self._answers.clear()
         self._round_began_s = None
 
     def on_up(self, now_s: float) -> None:
@@ -159,7 +167,7 @@ class Controller:
     def begin_anew(self, under_way_bytes: int) -> None:
         """What was learned is of another path: so much is under way, and the rest is to be found out."""
         self.base.forget()
-        self._rtts.clear()
+        self._answers.clear()
         self._rates.clear()
         self._line_bytes_s, self._knows_the_line = 0.0, False
         self._window = float(self.settings.window_bytes_first)
@@ -203,7 +211,7 @@ class Controller:
 
     def _most(self) -> float:
         """Twice what arrived in a round trip: more would only wait in the socket."""
-        rtt_s = min(self._rtts) if self._rtts else 0.0
+        rtt_s = self._rtt_s
         if not self._rates or not rtt_s:
             return self.settings.window_bytes_max
         return max(self.settings.window_bytes_first, 2 * self.rate_bytes_s * rtt_s)
@@ -229,10 +237,11 @@ class Controller:
         self._round_full, self._round_queue_s = self._is_full(), float("inf")
 
     def _end_round(self, now_s: float) -> None:
-        if self._round_began_s is None or not self._rtts:
+        rtt_s = self._rtt_s
+        if self._round_began_s is None or rtt_s is None:
             return
         took_s = now_s - self._round_began_s
-        if 0 <= took_s < max(0.02, min(self._rtts)):
+        if 0 <= took_s < max(0.02, rtt_s):
             return
         if not 0 <= took_s <= WAIT_S_MAX:
             self._begin_round(now_s)  # the clock was set, or nothing came for long: it says nothing
@@ -258,8 +267,7 @@ class Controller:
         if self.state is State.STEADY and since_s > MEASURE_AFTER_S:
             self._window_before = self._window
             self._window = self._bounded(0.5 * self._carries(0.0))
-            rtt_s = min(self._rtts)
-            self._measure_until_s = now_s + rtt_s + 2 * self.target_s
+            self._measure_until_s = now_s + (self._rtt_s or 0.0) + 2 * self.target_s
             self.state = State.MEASURE
 
 
