@@ -63,6 +63,12 @@ class StoreError(TitianError):
     exit_code = 70
 
 
+class StoreAway(Unreachable, StoreError):
+    """The ledger's database does not answer: nothing was done, and no frame is to blame."""
+
+    exit_code = 3
+
+
 class DiskFull(StoreError):
     """The disk has no room: nothing was stored of what was refused. Free space, then run it again."""
 

@@ -55,10 +55,7 @@ def make_center(path: Path, listen: str, address: str) -> Folder:
 
     def fill() -> Folder:
         folder = make_folder(path, center_toml(listen, address), PrivateKey.generate())
-        place = ledger_place(folder)
-        SqlLedger(place).close()
-        if isinstance(place, Path):
-            place.chmod(0o600)  # SQLite gives its log the same mode
+        SqlLedger(ledger_place(folder)).close()
         _write_users(folder, {})
         return folder
 

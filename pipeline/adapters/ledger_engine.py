@@ -9,6 +9,7 @@ locks more than one region), then rows of `region`, then `setting` "keys".
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,7 @@ from sqlalchemy.sql import ClauseElement
 from pipeline.adapters.ledger_postgresql import one_at_a_time, server_engine
 from pipeline.adapters.ledger_tables import META, SETTING
 from pipeline.center.outcomes import BadItem
-from pipeline.errors import DiskFull, NotFound, StoreDamaged, StoreError, Unreachable, UsageError
+from pipeline.errors import DiskFull, NotFound, StoreAway, StoreDamaged, StoreError, UsageError
 
 #: The first SQLite without the WAL-reset bug.
 SQLITE_LEAST = (3, 51, 3)
@@ -54,10 +55,6 @@ _PRAGMAS = (
     "cache_size=-8192",
     "temp_store=MEMORY",
 )
-
-
-class StoreAway(Unreachable, StoreError):
-    """The ledger's database does not answer: nothing was done, and no frame is to blame."""
 
 
 class Statement:
@@ -163,6 +160,8 @@ def open_store(where: Path | str, *, look_only: bool = False) -> Store:
     if isinstance(where, Path):
         if look_only and not where.exists():
             raise NotFound(f"there is no ledger at {where}: `titian up` at the center makes it")
+        if not look_only:
+            _born_private(where)
         store = Store(_sqlite_engine(where), where.with_name(where.name + ".turn"))
     else:
         store = Store(server_engine(where, look_only), None)
@@ -182,6 +181,20 @@ def _must_be_there(store: Store) -> None:
     with store.read() as connection:
         if not inspect(connection).has_table(SETTING.name):
             raise NotFound("there is no ledger in that database: `titian up` at the center makes it")
+
+
+def _born_private(path: Path) -> None:
+    """A file that is not there yet is made with mode 0600, before SQLite would make it with the umask's; its
+    log gets the same mode from it. One that is there is not even opened: closing it would drop the locks that
+    this process holds on it."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
+    except OSError as why:
+        if why.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(f"no room for a ledger at {path} ({why.strerror}): free space") from None
+        raise StoreError(f"the ledger {path} cannot be made: {why.strerror}") from None
 
 
 def _sqlite_engine(path: Path) -> Engine:
