@@ -17,10 +17,10 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from pipeline.adapters import ledger_pieces as pieces
 from pipeline.adapters.ledger_books import Books, quarantine, trim_quarantine
 from pipeline.adapters.ledger_engine import Statement, inserted_id
+from pipeline.adapters.ledger_niks import NO_NIK, nik_key
 from pipeline.adapters.ledger_tables import BODY, EPOCH, PACKET
 from pipeline.center.outcomes import Item
 from pipeline.center.reading import ChunkOf, Packets, Quarantined, Unreadable
-from schemas.nik import nik_hash
 from schemas.packet import Packet
 from schemas.ranges import Ranges, from_numbers, numbers
 from schemas.verdicts import Reason, Status
@@ -47,11 +47,6 @@ _DELETE = Statement(
 _RANGES_A_LOOK, _SPAN_A_LOOK = 8, 20_000
 
 Key = tuple[int, int]
-
-
-def nik_key(nik: str) -> int:
-    """The number under which a NIK's packets are found (8 bytes of its hash, signed)."""
-    return int.from_bytes(nik_hash(nik)[:8], "big", signed=True)
 
 
 def reasons_text(reasons: Iterable[Reason]) -> str:
@@ -244,7 +239,7 @@ class Batch:
             self._count("duplicates")
             return
         now_ms = self.books.now_ms
-        row = (*key, self.books.region, lane, b"", "", 0, 0, now_ms, 0)
+        row = (*key, self.books.region, lane, b"", "", 0, 0, now_ms, NO_NIK)
         tail = (_REFUSED, reasons_text([reason]), None, 0, now_ms, 0)
         self._put(key, before, b"", _REFUSED, lane, (row, tail))
         self._count("refused")

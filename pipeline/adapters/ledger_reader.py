@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import func, select
 
 from pipeline.adapters.ledger_engine import open_store
-from pipeline.adapters.ledger_packets import nik_key, reasons_of
-from pipeline.adapters.ledger_shelf import LedgerShelf
+from pipeline.adapters.ledger_history import EventRow, LedgerHistory, PacketRow, QuarantineRow
 from pipeline.adapters.ledger_tables import (
     ASSEMBLING,
     COUNTER,
     EPOCH,
-    EVENT,
     INCARNATION,
     PACKET,
     QUARANTINE,
@@ -25,9 +23,10 @@ from pipeline.adapters.ledger_tables import (
     REGION_KEY,
     TALLY,
 )
-from schemas.identity import PacketId
 from schemas.lanes import Lane
-from schemas.verdicts import Reason, Status
+from schemas.verdicts import Status
+
+__all__ = ["Counts", "EventRow", "LedgerReader", "PacketRow", "QuarantineRow", "RegionRow"]
 
 #: Statuses of packets that still wait for their verdict (a person's decision is not waited for).
 UNVERDICTED = (Status.RECEIVED_AT_CENTRAL, Status.SEARCH_FAILURE_AT_CENTRAL)
@@ -70,50 +69,7 @@ class RegionRow:
     last_seen_ms: int | None
 
 
-@dataclass(frozen=True)
-class PacketRow:
-    """A packet as the ledger holds it."""
-
-    id: PacketId
-    lane: Lane
-    kind: str
-    size: int
-    digest: bytes
-    at_ms: int
-    received_ms: int
-    status: Status
-    reasons: tuple[Reason, ...]
-    fact_no: int
-    tries: int
-    due_ms: int | None
-    verdict_ms: int | None
-
-
-@dataclass(frozen=True)
-class EventRow:
-    """Something that happened to the packets `seqs` (first, last) of an epoch, or to a region (`None`)."""
-
-    at_ms: int
-    region: str
-    seqs: tuple[int, int] | None
-    what: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class QuarantineRow:
-    """A frame that was kept aside."""
-
-    id: int
-    region: str
-    stream: str
-    code: str
-    sentence: str
-    at_ms: int
-    bytes: int
-
-
-class LedgerReader(LedgerShelf):
+class LedgerReader(LedgerHistory):
     """Looks, and changes nothing. Each method is one read."""
 
     @classmethod
@@ -197,94 +153,6 @@ class LedgerReader(LedgerShelf):
             newest = select(INCARNATION.c.id, INCARNATION.c.at_ms).order_by(INCARNATION.c.ord.desc()).limit(1)
             row = connection.execute(newest).one_or_none()
         return None if row is None else (row.id, row.at_ms)
-
-    # --- packets --------------------------------------------------------------------------------
-
-    def packet(self, packet: PacketId) -> PacketRow | None:
-        """The packet of that identity."""
-        found = self._packets(
-            EPOCH.c.region == packet.region, EPOCH.c.epoch == packet.epoch, PACKET.c.seq == packet.seq
-        )
-        return found[0] if found else None
-
-    def packets_of(self, nik: str) -> list[PacketRow]:
-        """A citizen's packets, in the order in which they came."""
-        return self._packets(PACKET.c.nik_key == nik_key(nik))
-
-    def events(self, packet: PacketId) -> list[EventRow]:
-        """A packet's history, oldest first."""
-        return self._events(
-            EVENT.c.region == packet.region,
-            EPOCH.c.epoch == packet.epoch,
-            EVENT.c.seq_first <= packet.seq,
-            EVENT.c.seq_last >= packet.seq,
-        )
-
-    def region_events(self, region: str, limit: int = 100) -> list[EventRow]:
-        """What last happened in a region, newest first."""
-        return self._events(EVENT.c.region == region, newest=limit)
-
-    def quarantine(self, region: str | None = None, limit: int = 1_000) -> list[QuarantineRow]:
-        """Frames kept aside, newest first."""
-        names = ("id", "region", "stream", "code", "sentence", "at_ms")
-        chosen = select(
-            *(QUARANTINE.c[name] for name in names), func.length(QUARANTINE.c.frame).label("bytes")
-        )
-        if region is not None:
-            chosen = chosen.where(QUARANTINE.c.region == region)
-        with self._store.read() as connection:
-            rows = connection.execute(chosen.order_by(QUARANTINE.c.id.desc()).limit(limit)).all()
-        return [
-            QuarantineRow(row.id, row.region, row.stream, row.code, row.sentence, row.at_ms, row.bytes)
-            for row in rows
-        ]
-
-    # --- helpers --------------------------------------------------------------------------------
-
-    def _packets(self, *where: Any) -> list[PacketRow]:
-        chosen = select(PACKET, EPOCH.c.epoch).join(EPOCH, EPOCH.c.id == PACKET.c.epoch_id).where(*where)
-        with self._store.read() as connection:
-            rows = connection.execute(
-                chosen.order_by(PACKET.c.received_ms, PACKET.c.epoch_id, PACKET.c.seq)
-            ).all()
-        return [
-            PacketRow(
-                PacketId(row.region, row.epoch, row.seq),
-                Lane(row.lane),
-                row.kind,
-                row.size,
-                row.digest,
-                row.at_ms,
-                row.received_ms,
-                Status(row.status),
-                reasons_of(row.reasons),
-                row.fact_no,
-                row.tries,
-                row.due_ms,
-                row.verdict_ms,
-            )
-            for row in rows
-        ]
-
-    def _events(self, *where: Any, newest: int | None = None) -> list[EventRow]:
-        joined = select(EVENT).join(EPOCH, EPOCH.c.id == EVENT.c.epoch_id, isouter=True).where(and_(*where))
-        ordered = (
-            joined.order_by(EVENT.c.id)
-            if newest is None
-            else joined.order_by(EVENT.c.id.desc()).limit(newest)
-        )
-        with self._store.read() as connection:
-            rows: Sequence[Any] = connection.execute(ordered).all()
-        return [
-            EventRow(
-                row.at_ms,
-                row.region,
-                None if row.epoch_id is None else (row.seq_first, row.seq_last),
-                row.what,
-                row.detail,
-            )
-            for row in rows
-        ]
 
 
 def _by_status_and_lane(tally: Sequence[Any]) -> tuple[dict[str, int], dict[str, int]]:

@@ -13,7 +13,7 @@ from schemas.lanes import Lane
 from schemas.verdicts import Status
 
 if TYPE_CHECKING:
-    from pipeline.adapters.ledger_reader import LedgerReader, QuarantineRow
+    from pipeline.adapters.ledger_reader import LedgerReader, PacketRow, QuarantineRow
 
 VERSION = 1
 #: reason -> what a person can do.
@@ -73,8 +73,8 @@ def _packet(one: Found) -> dict[str, Any]:
 
 
 def center_dead(ledger: LedgerReader, region: str | None, limit: int) -> dict[str, Any]:
-    """The document of `dead list` at the center: frames kept aside, newest first. Refused packets are
-    only counted: they are their regions' to mend, and listed there."""
+    """The document of `dead list` at the center: `quarantine`, frames kept aside (`count` in all), and
+    `dead`, packets that were refused (`refused` in all); both newest first, at most `limit` of each."""
     counts = ledger.counts(region)
     return {
         "version": VERSION,
@@ -82,6 +82,7 @@ def center_dead(ledger: LedgerReader, region: str | None, limit: int) -> dict[st
         "count": counts.quarantined,
         "refused": counts.refused,
         "quarantine": [_frame(one) for one in ledger.quarantine(region, limit)],
+        "dead": [_refused(one) for one in ledger.refused(region, limit)],
     }
 
 
@@ -102,19 +103,19 @@ def center_dead_one(ledger: LedgerReader, text: str) -> dict[str, Any]:
     if row is None or row.status is not Status.REFUSED:
         state = "not in the ledger" if row is None else f"not refused, it is {row.status.name}"
         raise NotFound(f"{identity} is {state}")
-    code = row.reasons[0].code if row.reasons else ""
+    events = [{"at_ms": e.at_ms, "what": e.what, "detail": e.detail} for e in ledger.events(identity)]
+    return {"version": VERSION, "side": "center"} | _refused(row) | {"history": events}
+
+
+def _refused(one: PacketRow) -> dict[str, Any]:
+    """A packet that the center could not read: it knows whose and which, not what."""
+    code = one.reasons[0].code if one.reasons else ""
     return {
-        "version": VERSION,
-        "side": "center",
-        "id": str(row.id),
-        "lane": row.lane.label,
-        "kind": row.kind,
-        "size": row.size,
-        "digest": row.digest.hex(),
-        "recorded_ms": row.at_ms,
-        "reasons": reasons_json(row.reasons),
+        "id": str(one.id),
+        "lane": one.lane.label,
+        "refused_ms": one.received_ms,
+        "reasons": reasons_json(one.reasons),
         "what_to_do": _WHAT_TO_DO.get(code, _ELSE),
-        "history": [{"at_ms": e.at_ms, "what": e.what, "detail": e.detail} for e in ledger.events(identity)],
     }
 
 

@@ -99,6 +99,7 @@ def test_a_refused_packet_that_comes_right_is_received(rig: Rig) -> None:
     assert rig.word(1) == (Status.RECEIVED_AT_CENTRAL, ())
     counts = rig.ledger.reader.counts()
     assert (counts.received, counts.refused) == (1, 0)
+    assert rig.ledger.reader.refused() == []
 
 
 def test_a_refusal_takes_nothing_away_from_what_is_held(rig: Rig) -> None:

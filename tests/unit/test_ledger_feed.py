@@ -278,6 +278,18 @@ def test_a_packet_is_found_by_its_identity_and_by_its_nik(rig: Rig) -> None:
     assert [one.what for one in events] == ["received"]
 
 
+def test_refused_packets_are_listed_by_region_the_last_first(rig: Rig) -> None:
+    rig.step(rig.batch({1: packet(1), 2: packet(2, kind="tea"), 3: packet(3, kind="tea")}))
+    rig.clock.ms += 1
+    rig.step(rig.batch({4: packet(4, nik="1806")}))
+    rig.other_region("3273", {1: packet(5, kind="tea")})
+    reader = rig.ledger.reader
+    assert [row.id.seq for row in reader.refused(REGION)] == [4, 3, 2]
+    assert [row.id.seq for row in reader.refused(REGION, limit=1)] == [4]
+    assert {row.id.region for row in reader.refused()} == {REGION, "3273"}
+    assert [reason.code for row in reader.refused("3273") for reason in row.reasons] == ["invalid_packet"]
+
+
 def test_a_reader_makes_no_ledger_and_writes_nothing(rig: Rig, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         LedgerReader.open(tmp_path / "none.db")
