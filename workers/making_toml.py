@@ -43,8 +43,8 @@ _REGION = """region = {region}
 
 [push]
 # What a frame on the link aims at, and what may be on its way, bytes.
-# frame_bytes = 131072
-# link_window_bytes = 4194304
+# frame_bytes = 65536
+# link_window_bytes = 2097152
 # level_bytes = 262144
 """
 
