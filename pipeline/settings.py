@@ -72,9 +72,11 @@ class LinkPart(_Part):
 
 
 class LedgerPart(_Part):
-    """`url`: an SQLAlchemy URL (PostgreSQL by psycopg); empty: SQLite in the folder."""
+    """`url`: an SQLAlchemy URL (PostgreSQL by psycopg); empty: SQLite in the folder. `events_days`: how long
+    a packet's history is kept after its final verdict."""
 
     url: str = ""
+    events_days: Annotated[int, Field(ge=1)] = 90
 
 
 class IntakePart(_Part):

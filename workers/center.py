@@ -26,6 +26,8 @@ from workers.wiring import CenterParts, broker_url
 SLICE_S = 30.0
 #: How long a blocked region waits before its level is looked at again, seconds.
 LEVEL_S = 0.05
+#: How often old events are looked for, seconds.
+FORGET_S = 3600.0
 
 
 @dataclass
@@ -35,12 +37,14 @@ class CenterSide:
     parts: CenterParts
     app: Celery
     run_folder: Path
+    events_days: int = 90
     stop: threading.Event = field(default_factory=threading.Event)
     dirty: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.nudges = Nudges(partial(follow, self.app), self.parts.clock)
+        self._forget_s = float("-inf")
 
     def intake_once(self) -> float:
         """Take in what lies in every region's streams."""
@@ -73,7 +77,17 @@ class CenterSide:
             self.nudges.add(DELIVER, region)
         self.nudges.flush(idle=not done.packets)
         self.counts["packets"] = self.counts.get("packets", 0) + done.packets
+        if not done.packets:
+            self._forget()
         return 0.0 if done.packets else None
+
+    def _forget(self) -> None:
+        """Old events go, at most once an hour, while nothing else is to do."""
+        now_s = self.parts.clock.now_s()
+        if now_s - self._forget_s >= FORGET_S:
+            self._forget_s = now_s  # first, so that a failure is not repeated at every nudge
+            gone = self.parts.ledger.forget_events(self.events_days, self.parts.clock.now_ms())
+            self.counts["events_forgotten"] = self.counts.get("events_forgotten", 0) + gone
 
     def deliver_once(self) -> float | None:
         """Serve the regions that have news; `None` when none is left."""
@@ -109,7 +123,7 @@ class CenterSide:
 def center_application(folder: Folder) -> Celery:
     """The Celery application of a center's worker, with its three tasks registered."""
     app = make_application("titian-center", broker_url(folder), (INTAKE, VALIDATE, DELIVER), CENTER_BEAT)
-    side = CenterSide(CenterParts(folder), app, folder.run)
+    side = CenterSide(CenterParts(folder), app, folder.run, folder.settings.ledger.events_days)
 
     @app.task(name=INTAKE)
     def intake() -> None:

@@ -25,6 +25,8 @@ listen = {listen}
 [ledger]
 # An SQLAlchemy URL, such as postgresql+psycopg://titian@/titian; empty: ledger.db in this folder.
 # url = ""
+# How long the history of a packet is kept after its final verdict, days.
+# events_days = 90
 
 [intake]
 # What one region may have sent and not yet seen acknowledged, bytes.

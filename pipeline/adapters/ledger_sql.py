@@ -16,6 +16,7 @@ from pipeline.adapters import ledger_feed, ledger_regions, ledger_verdicts
 from pipeline.adapters.ledger_books import Books, forget_old_rates
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_feed import Standing
+from pipeline.adapters.ledger_forget import DAY_MS, forget_old_events
 from pipeline.adapters.ledger_packets import Batch
 from pipeline.adapters.ledger_reader import LedgerReader
 from pipeline.adapters.ledger_tables import REGION, SETTING
@@ -45,6 +46,7 @@ class SqlLedger:
         self._store = open_store(where)
         self._window_bytes = window_bytes
         self._keys = ledger_regions.Keys(self._store)
+        self._forgotten_to = 0
         self.reader = LedgerReader(self._store)
 
     def close(self) -> None:
@@ -161,6 +163,13 @@ class SqlLedger:
         """When the next packet is due for validation (`None`: none waits)."""
         with self._store.read() as connection:
             return ledger_verdicts.next_due_ms(connection)
+
+    def forget_events(self, days: int, now_ms: int) -> int:
+        """Delete events of packets whose final verdict is older than `days`; returns how many went. A bounded
+        number at a call: the next one goes on from there."""
+        before_ms = now_ms - days * DAY_MS
+        gone, self._forgotten_to = forget_old_events(self._store, self._forgotten_to, before_ms)
+        return gone
 
     # --- the feed -------------------------------------------------------------------------------
 
