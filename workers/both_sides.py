@@ -87,9 +87,11 @@ class BothSides:
 
     def counts(self) -> dict[str, Any]:
         """How it stands now, from the stores and the relay."""
-        ledger, outbox = LedgerReader.open(ledger_place(self.center)), OutboxReader(self.region.path)
-        registry = RegistryReader(self.region.path)
-        with contextlib.closing(outbox), contextlib.closing(registry):
+        with (
+            contextlib.closing(LedgerReader.open(ledger_place(self.center))) as ledger,
+            contextlib.closing(OutboxReader(self.region.path)) as outbox,
+            contextlib.closing(RegistryReader(self.region.path)) as registry,
+        ):
             there = ledger.counts()
             lanes = outbox.counts().values()
             recorded = sum(lane.total.packets for lane in lanes)
@@ -109,9 +111,11 @@ class BothSides:
     def verdict(self, packets: Iterable[PacketId]) -> dict[str, int]:
         """Packet by packet: `lost` are not in the ledger with the digest that the region has; `duplicated`
         are packets in the ledger beyond those that were recorded."""
-        ledger, outbox = LedgerReader.open(ledger_place(self.center)), OutboxReader(self.region.path)
         lost = arrived = 0
-        with contextlib.closing(outbox):
+        with (
+            contextlib.closing(LedgerReader.open(ledger_place(self.center))) as ledger,
+            contextlib.closing(OutboxReader(self.region.path)) as outbox,
+        ):
             for packet in packets:
                 here, there = outbox.find(packet), ledger.packet(packet)
                 whole = here is not None and there is not None and here.digest == there.digest
