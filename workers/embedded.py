@@ -17,7 +17,6 @@ that it cannot read any more is set aside (`appendonlydir.damaged`), and it star
 from __future__ import annotations
 
 import secrets
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -40,6 +39,8 @@ from workers.embedded_files import (
     last_lines,
     leftover_pid,
     patiently,
+    remove_socket,
+    set_aside,
     socket_folder,
     stop_stranger,
 )
@@ -105,10 +106,7 @@ class ValkeyServer:
     # --- start and stop -------------------------------------------------------------------------
 
     def prepare(self) -> list[str]:
-        """Write its files and return the command line that starts it, bound to the life of this process.
-
-        See `child` for a supervisor.
-        """
+        """Write its files and return the command line that starts it, bound to the life of this process."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = self.folder / "admin.password"
         if not secret.exists():
@@ -141,9 +139,7 @@ class ValkeyServer:
                 self.socket_path.unlink()
         data = self.folder / "appendonlydir"
         if data.exists() and any(sign in self.last_words(40) for sign in _DAMAGED):
-            aside = self.folder / "appendonlydir.damaged"
-            shutil.rmtree(aside, ignore_errors=True)
-            data.rename(aside)
+            aside = set_aside(data)
             done.append(f"set a damaged append-only file aside as {aside.name}; the server starts empty")
         if self.log.exists() and (done or self.log.stat().st_size > LOG_BYTES_MAX):
             self.log.replace(self.log.with_name("valkey.log.1"))
@@ -178,9 +174,12 @@ class ValkeyServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        self.leave()
+
+    def leave(self) -> None:
+        """Take the folder of its socket away: for a supervisor that has stopped its `child`."""
         if self.socket:
-            with suppress(OSError):  # not empty, or gone
-                self.socket_path.parent.rmdir()
+            remove_socket(self.socket_path)
 
     def alive(self) -> bool:
         """Whether it answers, whoever started it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -72,12 +73,27 @@ def socket_folder(folder: Path) -> Path:
     raise UsageError("there is no folder for Valkey's socket: set XDG_RUNTIME_DIR to a short path of yours")
 
 
+def remove_socket(socket: Path) -> None:
+    """What a server that has ended leaves there: its socket, if it was killed, and the folder for it."""
+    with suppress(OSError):
+        socket.unlink(missing_ok=True)
+        socket.parent.rmdir()
+
+
 def make_private(place: Path) -> None:
     """Make a folder of ours with mode 0700; raises `UsageError` if it is another's or open to others."""
     place.mkdir(mode=0o700, exist_ok=True)
     found = place.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise UsageError(f"{place} is not ours alone: remove it, or set XDG_RUNTIME_DIR to a folder of yours")
+
+
+def set_aside(data: Path) -> Path:
+    """Rename a folder that is no good to `NAME.damaged`, in place of a former one; returns where it is."""
+    aside = data.with_name(f"{data.name}.damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    data.rename(aside)
+    return aside
 
 
 def dialled(host: str) -> str:

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,12 +36,7 @@ def run_up(folder: Folder, take_over: bool) -> int:
     center = folder.settings.side == "center"
     if not center:
         folder.join_file()  # one that is damaged or another's is said here, not by a worker that cannot live
-    with claim(folder.run) as held:
-        servers: list[ChildSpec] = []
-        if not folder.settings.broker.url:
-            servers.append(nudge_server(folder).child("valkey"))
-        if center and not folder.settings.link.url:
-            servers.append(_link_server(folder).child("link-valkey"))
+    with claim(folder.run) as held, _servers(folder, center) as servers:
         if center:
             ledger = ledger_of(folder)
             ledger.open_incarnation(int(time.time() * 1000))
@@ -51,6 +48,21 @@ def run_up(folder: Folder, take_over: bool) -> int:
         stopped = Supervisor([*servers, *workers], lambda name, **fields: said.info(name, **fields), held)
         stopped.run_until(StopSignal(signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     return 0
+
+
+@contextmanager
+def _servers(folder: Folder, center: bool) -> Iterator[list[ChildSpec]]:
+    """The embedded servers of this side; at the end, once stopped, their sockets' folders go."""
+    servers: dict[str, ValkeyServer] = {}
+    if not folder.settings.broker.url:
+        servers["valkey"] = nudge_server(folder)
+    if center and not folder.settings.link.url:
+        servers["link-valkey"] = _link_server(folder)
+    try:
+        yield [server.child(name) for name, server in servers.items()]
+    finally:
+        for server in servers.values():
+            server.leave()
 
 
 def _link_server(folder: Folder) -> ValkeyServer:
