@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from pipeline.adapters.outbox_books import ranges_of
+from pipeline.adapters.outbox_bytes import read_heads
 from pipeline.adapters.outbox_claims import in_flight, large_of, waits
 from pipeline.adapters.outbox_intake import nik_number
 from pipeline.adapters.outbox_layout import FILE_NAME, LAYOUT, NO_WORD, WAITING
@@ -176,7 +177,8 @@ class OutboxReader:
         return None if row is None else _past(row, packet.epoch, meta)
 
     def find_by_nik_hash(self, nik_hash: bytes) -> list[Found]:
-        """The packets about one citizen (`schemas.nik.nik_hash`), oldest first, earlier epochs first."""
+        """The packets about one citizen (`schemas.nik.nik_hash`), oldest first, earlier epochs first. Only 8
+        bytes of the hash are kept: whose they are, `head` knows."""
         meta, number = self.meta(), nik_number(nik_hash)
         old: list[Any] = self._database.db.execute(
             f"SELECT {_FOUND}, now_seq, epoch FROM past WHERE nik = ? ORDER BY id", (number,)
@@ -185,6 +187,11 @@ class OutboxReader:
             f"SELECT {_FOUND} FROM packet WHERE nik = ? ORDER BY seq", (number,)
         ).fetchall()
         return [_past(row[:-1], row[-1], meta) for row in old] + [self._found(row, meta) for row in rows]
+
+    def head(self, seq: int) -> bytes | None:
+        """Length and head of the stored bytes of a packet of this epoch; `None` if it is not here."""
+        with self._database.read() as db:
+            return read_heads(db, (seq,)).get(seq)
 
     def dead(self, limit: int) -> list[Found]:
         """The first `limit` packets that the center refused, by seq."""

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.outbox_reader import Event, Found, OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
-from pipeline.errors import NotFound, UsageError
+from pipeline.errors import NotFound, StoreDamaged, UsageError
 from pipeline.inspection.running import LinkState
 from pipeline.inspection.why import center_why, region_why
 from pipeline.lifecycle import MEANING
 from schemas.errors import SchemaError
 from schemas.identity import PacketId, parse_packet_id
 from schemas.nik import nik_hash, parse_nik
+from schemas.packet import read_head
 from schemas.verdicts import Reason, sentence
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def region_trace(
         one = outbox.find(query)
         found = [] if one is None else [one]
     else:
-        found = outbox.find_by_nik_hash(nik_hash(query))
+        found = [one for one in outbox.find_by_nik_hash(nik_hash(query)) if _is_about(outbox, one, query)]
         held = registry.record(query)
         if held is not None:
             record = {
@@ -67,6 +68,18 @@ def region_trace(
         raise NotFound(_not_here(outbox, query))
     packets = [_region_packet(outbox, link, one, now_ms) for one in found]
     return _document("region", now_ms, packets, [] if record is None else [record])
+
+
+def _is_about(outbox: OutboxReader, found: Found, nik: str) -> bool:
+    """Whether a packet with the hash of `nik` is that citizen's: the outbox keeps 8 bytes of it, and two NIKs
+    may share them. Where its head cannot be read (of an earlier epoch, or damaged) the hash has to do: a
+    trace rather shows too much than hides what it was asked for."""
+    one = found.now if found.place is None else found.id
+    try:
+        head = None if one is None or one.epoch != outbox.meta().epoch else outbox.head(one.seq)
+        return head is None or read_head(head, check=False).nik == nik
+    except (StoreDamaged, SchemaError):
+        return True
 
 
 def _not_here(outbox: OutboxReader, query: Query) -> str:
