@@ -12,6 +12,7 @@ from pipeline.adapters.ledger_niks import NO_NIK, nik_key
 from pipeline.adapters.ledger_packets import reasons_of
 from pipeline.adapters.ledger_shelf import LedgerShelf
 from pipeline.adapters.ledger_tables import EPOCH, EVENT, PACKET, QUARANTINE
+from schemas.errors import SchemaError
 from schemas.identity import PacketId
 from schemas.lanes import Lane
 from schemas.verdicts import Reason, Status
@@ -74,7 +75,8 @@ class LedgerHistory(LedgerShelf):
 
     def packets_of(self, nik: str) -> list[PacketRow]:
         """A citizen's packets, in the order in which they came."""
-        return self._packets(PACKET.c.nik_key == nik_key(nik))
+        found = self._packets(PACKET.c.nik_key == nik_key(nik), PACKET.c.status != int(Status.REFUSED))
+        return [one for one in found if self._is_about(one.id, nik)]
 
     def refused(self, region: str | None = None, limit: int = 1_000) -> list[PacketRow]:
         """Packets that could not be read and are not mended yet, the last refused first. Their `received_ms`
@@ -114,6 +116,15 @@ class LedgerHistory(LedgerShelf):
         ]
 
     # --- helpers --------------------------------------------------------------------------------
+
+    def _is_about(self, packet: PacketId, nik: str) -> bool:
+        """Whether a packet says that NIK: two may share the number that stands in the row. One whose bytes
+        are damaged is shown to both: better too much than to hide what was asked for."""
+        try:
+            head = self.head(packet)
+        except SchemaError:
+            return True
+        return head is None or head.nik == nik
 
     def _packets(self, *where: Any, newest: int | None = None) -> list[PacketRow]:
         chosen = select(PACKET, EPOCH.c.epoch).join(EPOCH, EPOCH.c.id == PACKET.c.epoch_id).where(*where)
