@@ -13,8 +13,10 @@
 from __future__ import annotations
 
 from pipeline.linksim.bottleneck import HEADER_BYTES, SEGMENT_BYTES, Bottleneck, wire_bytes
-from pipeline.linksim.carrier import CutMode, DirectionStats, RelayStats
+from pipeline.linksim.carrier import CutMode, Direction, RelayStats
+from pipeline.linksim.forwarding import Side
 from pipeline.linksim.live import figures, run, serve_forever
+from pipeline.linksim.pipe import DirectionStats
 from pipeline.linksim.profile import (
     PROFILES,
     Address,
@@ -25,6 +27,7 @@ from pipeline.linksim.profile import (
     parse_rate,
 )
 from pipeline.linksim.relay import Relay
+from pipeline.linksim.trace import Trace, parse_trace, read_trace
 
 __all__ = [
     "HEADER_BYTES",
@@ -33,15 +36,20 @@ __all__ = [
     "Address",
     "Bottleneck",
     "CutMode",
+    "Direction",
     "DirectionStats",
     "LinkProfile",
     "Relay",
     "RelayStats",
+    "Side",
+    "Trace",
     "figures",
     "format_rate",
     "parse_address",
     "parse_profile",
     "parse_rate",
+    "parse_trace",
+    "read_trace",
     "run",
     "serve_forever",
     "wire_bytes",

@@ -3,8 +3,9 @@
 One `Bottleneck` is one direction of a link: a finite buffer, a serialiser that puts one item after the
 other on the wire at the line's rate, and a propagation delay. It never drops: when the buffer is full an
 offer is refused, and whoever offers must wait; that is how back pressure reaches a TCP sender. Items
-leave in the order in which they were accepted. Every method takes `now` (seconds, any origin, a clock
-that does not run backwards), so the relay runs it on real time and the scenarios on virtual time.
+leave in the order in which they were accepted. The line's rate is constant, or a recorded `Trace`.
+Every method takes `now` (seconds, any origin, a clock that does not run backwards), so the relay runs it
+on real time and the scenarios on virtual time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import random
 from collections import deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from pipeline.linksim.trace import Trace, TraceClock
 
 T = TypeVar("T")
 
@@ -38,6 +41,7 @@ class _Waiting(Generic[T]):
     wire_bytes: int
     offered_at: float
     bits_left: float
+    foreground: bool
 
 
 class Bottleneck(Generic[T]):
@@ -65,22 +69,29 @@ class Bottleneck(Generic[T]):
         self._on_the_way: deque[tuple[float, T]] = deque()
         self._free_at = float("-inf")
         self._stalled_since: float | None = None
+        self._clock: TraceClock | None = None
         self.queued_bytes = 0
         self.carried_payload_bytes = 0
         self.carried_wire_bytes = 0
+        self.carried_foreground_bytes = 0
 
-    def offer(self, item: T, payload_bytes: int, now: float) -> bool:
+    def offer(self, item: T, payload_bytes: int, now: float, *, foreground: bool = False) -> bool:
         """Puts an item into the buffer, or says False when it is full.
 
         An empty buffer takes any item, so that one larger than the whole buffer gets through as well.
+        A `foreground` item (the traffic of others) is carried the same and counted apart, in wire bytes.
         """
-        self._serialise(now)
         wire = wire_bytes(payload_bytes)
-        if self._queue and self.queued_bytes + wire > self._buffer_bytes:
+        if not self.has_room(wire, now):
             return False
-        self._queue.append(_Waiting(item, payload_bytes, wire, now, wire * 8.0))
+        self._queue.append(_Waiting(item, payload_bytes, wire, now, wire * 8.0, foreground))
         self.queued_bytes += wire
         return True
+
+    def has_room(self, item_wire_bytes: int, now: float) -> bool:
+        """Whether an item of so many wire bytes would be taken."""
+        self._serialise(now)
+        return not self._queue or self.queued_bytes + item_wire_bytes <= self._buffer_bytes
 
     def take(self, now: float) -> list[T]:
         """The items that have arrived at the far end by `now`, in order; each is given once."""
@@ -110,6 +121,11 @@ class Bottleneck(Generic[T]):
         self._rate_bit_s, self._delay_s, self._jitter_s = rate_bit_s, delay_s, jitter_s
         self._buffer_bytes = buffer_bytes
 
+    def follow(self, trace: Trace | None, now: float) -> None:
+        """Takes the rate from a recording that starts `now`; None: the constant rate again."""
+        self._settle(now)
+        self._clock = None if trace is None else TraceClock(trace, now)
+
     def stall(self, now: float) -> None:
         """Stops everything where it is, in the buffer and on the way; offers are taken until it is full."""
         if self._stalled_since is None:
@@ -134,7 +150,10 @@ class Bottleneck(Generic[T]):
 
     def _head_done_at(self) -> float:
         head = self._queue[0]
-        return max(self._free_at, head.offered_at) + head.bits_left / self._rate_bit_s
+        begin_at = max(self._free_at, head.offered_at)
+        if self._clock is not None:
+            return self._clock.done_at(begin_at, head.bits_left)
+        return begin_at + head.bits_left / self._rate_bit_s
 
     def _serialise(self, now: float) -> None:
         """Moves what has left the serialiser by `now` from the buffer onto the way."""
@@ -143,13 +162,21 @@ class Bottleneck(Generic[T]):
             if done_at > now:
                 return
             head = self._queue.popleft()
+            if self._clock is not None:
+                self._clock.spend(max(self._free_at, head.offered_at), head.bits_left)
             self._free_at = done_at
-            self.queued_bytes -= head.wire_bytes
-            self.carried_payload_bytes += head.payload_bytes
-            self.carried_wire_bytes += head.wire_bytes
+            self._count(head)
             jitter_s = self._rng.random() * self._jitter_s if self._jitter_s else 0.0
             # a later item may have an earlier time; `take` lets it wait behind those before it
             self._on_the_way.append((done_at + self._delay_s + jitter_s, head.item))
+
+    def _count(self, gone: _Waiting[T]) -> None:
+        self.queued_bytes -= gone.wire_bytes
+        if gone.foreground:
+            self.carried_foreground_bytes += gone.wire_bytes
+        else:
+            self.carried_payload_bytes += gone.payload_bytes
+            self.carried_wire_bytes += gone.wire_bytes
 
     def _settle(self, now: float) -> None:
         """Books the part of the head that is already on the wire, so that what follows starts at `now`."""
@@ -158,6 +185,10 @@ class Bottleneck(Generic[T]):
             return
         if self._queue:
             head = self._queue[0]
-            begun_s = max(0.0, now - max(self._free_at, head.offered_at))
-            head.bits_left = max(0.0, head.bits_left - begun_s * self._rate_bit_s)
+            begin_at = max(self._free_at, head.offered_at)
+            if self._clock is not None:
+                left_bits = self._clock.left_by(begin_at, now)
+            else:
+                left_bits = max(0.0, now - begin_at) * self._rate_bit_s
+            head.bits_left = max(0.0, head.bits_left - left_bits)
         self._free_at = max(self._free_at, now)

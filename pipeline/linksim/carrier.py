@@ -1,34 +1,21 @@
-"""Beside the way, the link simulator: accepts, keeps the connections, cuts and restores (one loop)."""
+"""Beside the way, the link simulator: accepts, keeps the connections, cuts, stalls, restores (one loop)."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import select
 import socket
-import sys
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from pipeline.errors import UsageError
-from pipeline.linksim.forwarding import Connection, Pipe, close, prepare
+from pipeline.linksim.forwarding import Connection, Side
+from pipeline.linksim.pipe import DirectionStats, Pipe
 from pipeline.linksim.profile import Address, LinkProfile
-
-BACKLOG = 128
+from pipeline.linksim.sockets import BACKLOG, close, has_left, plug, prepare
+from pipeline.linksim.trace import Trace
 
 CutMode = Literal["blackhole", "reset"]
-
-
-@dataclass(frozen=True)
-class DirectionStats:
-    """One direction since the start: `wire_bytes` is payload plus 52 bytes of headers a segment.
-
-    `queued_wire_bytes` is what stands in the buffer just now.
-    """
-
-    payload_bytes: int
-    wire_bytes: int
-    queued_wire_bytes: int
+Direction = Literal["up", "down", "both"]
 
 
 @dataclass(frozen=True)
@@ -41,42 +28,58 @@ class RelayStats:
     connections_open: int
     resets: int
     cut: CutMode | None
+    steps_played: int = 0
 
 
 class Carrier:
-    """The relay inside its loop: accepts, keeps the connections, and cuts."""
+    """The relay inside its loop: accepts, keeps the connections, and makes the link go wrong."""
 
     def __init__(self, listener: socket.socket, to: Address, profile: LinkProfile, seed: int) -> None:
         self._loop = asyncio.get_running_loop()
         self.stopping = asyncio.Event()
         self._listener, self._to = listener, to
+        self.profile = profile
         delay_s, jitter_s = profile.delay_ms / 1000, profile.jitter_ms / 1000
         self._up = Pipe(profile.rate_up_bit_s, delay_s, profile.buffer_bytes, jitter_s, seed)
         self._down = Pipe(profile.rate_down_bit_s, delay_s, profile.buffer_bytes, jitter_s, seed + 1)
         self._open: dict[asyncio.Task[None], Connection] = {}
         self._plug: socket.socket | None = None
-        self._restoring: asyncio.TimerHandle | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._cut: CutMode | None = None
         self._connections = self._resets = 0
         self._start_accepting()
 
     def stats(self) -> RelayStats:
         return RelayStats(
-            up=DirectionStats(*self._up.carried()),
-            down=DirectionStats(*self._down.carried()),
+            up=self._up.stats(),
+            down=self._down.stats(),
             connections=self._connections,
             connections_open=len(self._open),
             resets=self._resets,
             cut=self._cut,
         )
 
-    def set_profile(self, profile: LinkProfile) -> None:
+    def set_profile(self, profile: LinkProfile, *, recordings_end: Direction | None = None) -> None:
+        self.profile = profile
+        if recordings_end is not None:
+            self.follow(None, recordings_end)
         delay_s, jitter_s = profile.delay_ms / 1000, profile.jitter_ms / 1000
         self._up.change(profile.rate_up_bit_s, delay_s, profile.buffer_bytes, jitter_s)
         self._down.change(profile.rate_down_bit_s, delay_s, profile.buffer_bytes, jitter_s)
 
+    def set_rate(self, up: int | None, down: int | None) -> None:
+        """Other rates where one is given; a recording there ends."""
+        if up is not None:
+            self.set_profile(replace(self.profile, rate_up_bit_s=up), recordings_end="up")
+        if down is not None:
+            self.set_profile(replace(self.profile, rate_down_bit_s=down), recordings_end="down")
+
+    def follow(self, trace: Trace | None, direction: Direction) -> None:
+        for pipe in self._pipes(direction).values():
+            pipe.follow(trace)
+
     def cut(self, mode: CutMode, seconds: float | None = None) -> None:
-        self.restore()
+        self._end_cut()
         self._cut = mode
         if mode == "reset":
             for connection in self._open.values():
@@ -85,28 +88,33 @@ class Carrier:
             self._down.clear()
         else:
             self._stop_accepting()
-            self._plug = _plug(self._listener)
-            self._up.stall()
-            self._down.stall()
-        if seconds is not None:
-            self._restoring = self._loop.call_later(seconds, self.restore)
+            self._plug = plug(self._listener)
+            self._up.stall("cut")
+            self._down.stall("cut")
+        self._later("cut", seconds, self._end_cut)
+
+    def stall(self, direction: Direction, seconds: float | None = None) -> None:
+        for name, pipe in self._pipes(direction).items():
+            pipe.stall("stall")
+            self._later(name, seconds, lambda pipe=pipe: pipe.resume("stall"))  # type: ignore[misc]
+
+    def resume(self, direction: Direction) -> None:
+        for name, pipe in self._pipes(direction).items():
+            self._forget(name)
+            pipe.resume("stall")
 
     def restore(self) -> None:
-        if self._restoring is not None:
-            self._restoring.cancel()
-            self._restoring = None
-        self._cut = None
-        self._up.resume()
-        self._down.resume()
-        if not self._accepting:
-            self._unplug()
-            self._accept(after_a_cut=True)
-            self._start_accepting()
+        self._end_cut()
+        self.resume("both")
+
+    def half_open(self, gone: Side) -> None:
+        for connection in self._open.values():
+            connection.half_open(gone)
 
     async def close(self) -> None:
         """Ends everything; raises what went wrong in a connection that nobody planned."""
-        if self._restoring is not None:
-            self._restoring.cancel()
+        for name in list(self._timers):
+            self._forget(name)
         self._stop_accepting()
         self._unplug()
         for connection in self._open.values():
@@ -115,6 +123,30 @@ class Carrier:
             await asyncio.gather(*self._open)
         self._up.close()
         self._down.close()
+
+    def _pipes(self, direction: Direction) -> dict[str, Pipe]:
+        both = {"up": self._up, "down": self._down}
+        return both if direction == "both" else {direction: both[direction]}
+
+    def _end_cut(self) -> None:
+        self._forget("cut")
+        self._cut = None
+        self._up.resume("cut")
+        self._down.resume("cut")
+        if not self._accepting:
+            self._unplug()
+            self._accept(after_a_cut=True)
+            self._start_accepting()
+
+    def _later(self, name: str, seconds: float | None, do: Callable[[], None]) -> None:
+        """One timer for each name: a new one takes the place of the last."""
+        self._forget(name)
+        if seconds is not None:
+            self._timers[name] = self._loop.call_later(seconds, do)
+
+    def _forget(self, name: str) -> None:
+        if (timer := self._timers.pop(name, None)) is not None:
+            timer.cancel()
 
     def _start_accepting(self) -> None:
         self._accepting = True
@@ -132,7 +164,7 @@ class Carrier:
                 client, _address = self._listener.accept()
             except OSError:
                 return
-            if after_a_cut and _has_left(client):
+            if after_a_cut and has_left(client):
                 close(client, reset=True)
             else:
                 self._begin(client)
@@ -158,42 +190,3 @@ class Carrier:
     async def _carry(self, connection: Connection) -> None:
         if await connection.run():
             self._resets += 1
-
-
-def _plug(listener: socket.socket) -> socket.socket | None:
-    """Makes the kernel leave new SYNs unanswered: Linux drops them while the backlog is full, and one of
-    length 0 is full with the one connection returned here. None on systems that behave differently."""
-    if sys.platform != "linux":
-        return None
-    listener.listen(0)
-    plug = socket.socket(listener.family)
-    plug.setblocking(False)
-    plug.connect_ex(listener.getsockname())
-    return plug
-
-
-def _has_left(client: socket.socket) -> bool:
-    """Whether the other side has closed, seen without reading; on systems that cannot tell, no."""
-    hung_up = getattr(select, "POLLRDHUP", 0)
-    if not hung_up:
-        return False
-    poll = select.poll()
-    poll.register(client, hung_up | select.POLLHUP | select.POLLERR)
-    return bool(poll.poll(0))
-
-
-def listen_at(address: Address) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET)
-    with contextlib.ExitStack() as undo:
-        undo.callback(sock.close)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        prepare(sock)
-        try:
-            sock.bind(address)
-        except OSError as error:
-            raise UsageError(
-                f"cannot listen on {address} ({error.strerror}): free it or name another address"
-            ) from error
-        sock.listen(BACKLOG)
-        undo.pop_all()
-    return sock

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from pipeline.linksim.carrier import DirectionStats, RelayStats
+from pipeline.linksim.carrier import RelayStats
+from pipeline.linksim.pipe import DirectionStats
 from pipeline.linksim.profile import Address, LinkProfile, format_rate
 from pipeline.linksim.relay import Relay
 

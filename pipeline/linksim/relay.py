@@ -12,13 +12,15 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from types import TracebackType
 from typing import TypeVar
 
 from pipeline.errors import UsageError
-from pipeline.linksim.carrier import Carrier, CutMode, RelayStats, listen_at
+from pipeline.linksim.carrier import Carrier, CutMode, Direction, RelayStats
+from pipeline.linksim.forwarding import Side
 from pipeline.linksim.profile import Address, LinkProfile
+from pipeline.linksim.sockets import listen_at
+from pipeline.linksim.trace import Trace
 
 R = TypeVar("R")
 
@@ -27,14 +29,23 @@ class Relay:
     """Listens at `listen` and carries each connection to `to` through a link like `profile`.
 
     It runs as soon as it is made and until `stop` (or the end of its `with`). Up is from whoever
-    connects to `to`. `seed` decides the jitter. UsageError when `listen` is taken.
+    connects to `to`. `seed` decides the jitter. A direction with a trace takes its rate from the
+    recording and the rest from the profile. UsageError when `listen` is taken.
     """
 
-    def __init__(self, listen: Address, to: Address, profile: LinkProfile, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        listen: Address,
+        to: Address,
+        profile: LinkProfile,
+        *,
+        seed: int = 0,
+        trace_up: Trace | None = None,
+        trace_down: Trace | None = None,
+    ) -> None:
         self._listener = listen_at(listen)
         host, port = self._listener.getsockname()[:2]
         self.address = Address(host, port)
-        self.profile = profile
         self._last_stats: RelayStats | None = None
         started: Future[tuple[asyncio.AbstractEventLoop, Carrier]] = Future()
         self._thread = threading.Thread(
@@ -44,6 +55,10 @@ class Relay:
         )
         self._thread.start()
         self._loop, self._carrier = started.result()
+        if trace_up is not None:
+            self.follow(trace_up, "up")
+        if trace_down is not None:
+            self.follow(trace_down, "down")
 
     def __enter__(self) -> Relay:
         return self
@@ -59,14 +74,46 @@ class Relay:
             return self._last_stats
         return self._call(self._carrier.stats)
 
-    def set_profile(self, profile: LinkProfile) -> None:
-        """Makes it another link from now on, under the connections that are open."""
-        self._call(lambda: self._carrier.set_profile(profile))
-        self.profile = profile
+    @property
+    def profile(self) -> LinkProfile:
+        """What the link is like just now; a recording that is followed has the word on the rate."""
+        return self._carrier.profile
 
-    def set_rate(self, rate_bit_s: int) -> None:
-        """Both directions at this rate from now on."""
-        self.set_profile(replace(self.profile, rate_up_bit_s=rate_bit_s, rate_down_bit_s=rate_bit_s))
+    def set_profile(self, profile: LinkProfile) -> None:
+        """Makes it another link from now on, under the connections that are open; recordings end."""
+        self._call(lambda: self._carrier.set_profile(profile, recordings_end="both"))
+
+    def set_rate(
+        self, rate_bit_s: int | None = None, *, up: int | None = None, down: int | None = None
+    ) -> None:
+        """This rate from now on, in both directions or in those named; their recordings end."""
+        up = rate_bit_s if up is None else up
+        down = rate_bit_s if down is None else down
+        self._call(lambda: self._carrier.set_rate(up, down))
+
+    def follow(self, trace: Trace | None, direction: Direction = "both") -> None:
+        """Takes the rate from a recording that begins now; None: the profile's rate again."""
+        self._call(lambda: self._carrier.follow(trace, direction))
+
+    def stall(self, direction: Direction = "both", seconds: float | None = None) -> None:
+        """Lets nothing move in a direction, for `seconds` or until `resume`; connections stay.
+
+        Unlike in a black hole, who connects is answered; its first bytes wait with everybody's.
+        """
+        self._call(lambda: self._carrier.stall(direction, seconds))
+
+    def resume(self, direction: Direction = "both") -> None:
+        """Ends a stall; what stood still goes on, in order. A cut goes on."""
+        self._call(lambda: self._carrier.resume(direction))
+
+    def half_open(self, gone: Side = "server") -> None:
+        """The connections that are open now lose one side, and the other is never told.
+
+        The side that is gone gets a reset (as if it had restarted); what is under way is lost. The side
+        that stays sees silence: its kernel takes some 64 KiB more, then its writes block. New
+        connections are as ever; `stop` and a reset end half-open ones too.
+        """
+        self._call(lambda: self._carrier.half_open(gone))
 
     def cut(self, mode: CutMode = "blackhole") -> None:
         """Cuts the link until `restore`.
@@ -82,7 +129,7 @@ class Relay:
         self._call(lambda: self._carrier.cut(mode, seconds))
 
     def restore(self) -> None:
-        """Ends a cut; what stood still goes on, in order. Nothing happens when there is none."""
+        """Ends a cut and every stall; what stood still goes on, in order. Harmless when there is none."""
         self._call(self._carrier.restore)
 
     def stop(self) -> None:

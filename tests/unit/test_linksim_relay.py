@@ -16,7 +16,17 @@ from functools import partial
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.linksim import PROFILES, Address, LinkProfile, Relay, RelayStats, figures, run
+from pipeline.linksim import (
+    PROFILES,
+    Address,
+    LinkProfile,
+    Relay,
+    RelayStats,
+    Trace,
+    figures,
+    parse_trace,
+    run,
+)
 
 ANYWHERE = Address("127.0.0.1", 0)
 FAST = LinkProfile(100_000_000, 100_000_000, delay_ms=0, buffer_bytes=256 * 1024)
@@ -38,9 +48,9 @@ class Link:
         self._server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         self._server.settimeout(10)
 
-    def start(self, profile: LinkProfile, *, seed: int = 0) -> Relay:
+    def start(self, profile: LinkProfile, *, seed: int = 0, trace_up: Trace | None = None) -> Relay:
         to = Address("127.0.0.1", self._server.getsockname()[1])
-        self.relay = self._stack.enter_context(Relay(ANYWHERE, to, profile, seed=seed))
+        self.relay = self._stack.enter_context(Relay(ANYWHERE, to, profile, seed=seed, trace_up=trace_up))
         return self.relay
 
     def client(self) -> socket.socket:
@@ -344,3 +354,19 @@ def test_the_live_figures_say_rate_queue_and_cut(link: Link) -> None:
     assert "up 8" in line
     assert "10,000 B" in line
     assert line.endswith("1 open, 0 resets | CUT (blackhole)")
+
+
+def test_a_recorded_link_lets_bytes_go_when_the_recording_says(link: Link) -> None:
+    # 20 packets at once, then nothing for half a second
+    recording = parse_trace(["1"] * 20 + ["500"])
+    relay = link.start(FAST, trace_up=recording)
+    client, server = link.connect()
+    in_background(lambda: client.sendall(bytes(400_000)))
+    receive(server, 30_000)
+    start = time.monotonic()
+    receive(server, 4 * 21 * 1448)
+    rounds_s = time.monotonic() - start
+    assert 1.4 < rounds_s < 3.5
+    relay.follow(None)
+    assert len(receive(server, 200_000)) >= 200_000
+    assert time.monotonic() - start - rounds_s < 2
