@@ -1,8 +1,8 @@
 """States of a packet at its region: the one table from which the state, and the docs' diagram, come.
 
 A state is derived, never stored: from where the packet's bytes are (`Place`) and from the latest fact of the
-center (`schemas.verdicts.Status`). Facts are merged by position, never checked as moves; only what the region
-does itself (`Move`) can be illegal, and then raises.
+center (`schemas.verdicts.Status`). Facts are merged by position, never checked as moves; what the region does
+itself (`Move`) are the moves of the table, and the outbox knows how to make no others.
 """
 
 from __future__ import annotations
@@ -27,10 +27,6 @@ class Move(Enum):
     SEND_ALL = "send all that is left"
     REQUEUE = "take back: it was lost on the way"
     REQUEUE_PART = "take back a part: it was lost on the way"
-
-
-class IllegalMove(AssertionError):
-    """Our own defect: a move that the table does not have."""
 
 
 #: (place, move) -> place. The only moves there are.
@@ -70,14 +66,6 @@ MEANING: dict[str, str] = {
 def state(place: Place, status: Status | None) -> str:
     """The KTP-EL state of a packet: the center's word where there is one, else where its bytes are."""
     return STATE_BY_PLACE[place] if status is None else status.name
-
-
-def move(place: Place, what: Move) -> Place:
-    """Where the packet is after `what`; raises `IllegalMove` for a move that the table does not have."""
-    try:
-        return MOVES[place, what]
-    except KeyError:
-        raise IllegalMove(f"a packet {place.name} cannot {what.value}") from None
 
 
 def diagram() -> str:
