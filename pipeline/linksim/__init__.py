@@ -13,20 +13,23 @@
 from __future__ import annotations
 
 from pipeline.linksim.bottleneck import HEADER_BYTES, SEGMENT_BYTES, Bottleneck, wire_bytes
-from pipeline.linksim.carrier import CutMode, Direction, RelayStats
-from pipeline.linksim.forwarding import Side
+from pipeline.linksim.carrier import CutMode, RelayStats
+from pipeline.linksim.foreground import AimdFlow
 from pipeline.linksim.live import figures, run, serve_forever
 from pipeline.linksim.pipe import DirectionStats
 from pipeline.linksim.profile import (
     PROFILES,
     Address,
+    Direction,
     LinkProfile,
+    Side,
     format_rate,
     parse_address,
     parse_profile,
     parse_rate,
 )
 from pipeline.linksim.relay import Relay
+from pipeline.linksim.script import Event, Script, parse_script, parse_script_toml
 from pipeline.linksim.trace import Trace, parse_trace, read_trace
 
 __all__ = [
@@ -34,13 +37,16 @@ __all__ = [
     "PROFILES",
     "SEGMENT_BYTES",
     "Address",
+    "AimdFlow",
     "Bottleneck",
     "CutMode",
     "Direction",
     "DirectionStats",
+    "Event",
     "LinkProfile",
     "Relay",
     "RelayStats",
+    "Script",
     "Side",
     "Trace",
     "figures",
@@ -48,6 +54,8 @@ __all__ = [
     "parse_address",
     "parse_profile",
     "parse_rate",
+    "parse_script",
+    "parse_script_toml",
     "parse_trace",
     "read_trace",
     "run",

@@ -6,21 +6,26 @@ import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, assert_never
 
-from pipeline.linksim.forwarding import Connection, Side
+from pipeline.linksim.foreground_tasks import Foreground
+from pipeline.linksim.forwarding import Connection
 from pipeline.linksim.pipe import DirectionStats, Pipe
-from pipeline.linksim.profile import Address, LinkProfile
+from pipeline.linksim.player import Player
+from pipeline.linksim.profile import Address, Direction, LinkProfile, Side
+from pipeline.linksim.script import Event, Script, parse_script
 from pipeline.linksim.sockets import BACKLOG, close, has_left, plug, prepare
 from pipeline.linksim.trace import Trace
 
 CutMode = Literal["blackhole", "reset"]
-Direction = Literal["up", "down", "both"]
 
 
 @dataclass(frozen=True)
 class RelayStats:
-    """What the relay has carried: bytes that have crossed the slow line, also of connections that broke."""
+    """What the relay has carried: bytes that have crossed the slow line, also of connections that broke.
+
+    `foreground_flows` is how many flows of others run now, in both directions together.
+    """
 
     up: DirectionStats
     down: DirectionStats
@@ -29,6 +34,7 @@ class RelayStats:
     resets: int
     cut: CutMode | None
     steps_played: int = 0
+    foreground_flows: int = 0
 
 
 class Carrier:
@@ -42,6 +48,12 @@ class Carrier:
         delay_s, jitter_s = profile.delay_ms / 1000, profile.jitter_ms / 1000
         self._up = Pipe(profile.rate_up_bit_s, delay_s, profile.buffer_bytes, jitter_s, seed)
         self._down = Pipe(profile.rate_down_bit_s, delay_s, profile.buffer_bytes, jitter_s, seed + 1)
+        self._foreground = {
+            name: Foreground(pipe, lambda: self.profile.delay_ms / 1000)
+            for name, pipe in self._pipes("both").items()
+        }
+        self._player = Player(self._happen)
+        self._seed = seed
         self._open: dict[asyncio.Task[None], Connection] = {}
         self._plug: socket.socket | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -57,22 +69,43 @@ class Carrier:
             connections_open=len(self._open),
             resets=self._resets,
             cut=self._cut,
+            steps_played=self._player.steps_played,
+            foreground_flows=sum(foreground.flows for foreground in self._foreground.values()),
         )
 
-    def set_profile(self, profile: LinkProfile, *, recordings_end: Direction | None = None) -> None:
+    def set_profile(self, profile: LinkProfile) -> None:
+        """Another link: what belonged to the last one ends, its own script begins."""
+        script = parse_script(profile.script)
+        self.follow(None, "both")
+        self.set_foreground(0, "both")
+        self._change(profile)
+        self.play(script)
+
+    def play(self, script: Script, seed: int | None = None) -> None:
+        self._player.start(script, self._seed if seed is None else seed)
+
+    def set_foreground(self, flows: int, direction: Direction) -> None:
+        for name in self._pipes(direction):
+            self._foreground[name].set_flows(flows)
+
+    def _change(self, profile: LinkProfile) -> None:
         self.profile = profile
-        if recordings_end is not None:
-            self.follow(None, recordings_end)
         delay_s, jitter_s = profile.delay_ms / 1000, profile.jitter_ms / 1000
         self._up.change(profile.rate_up_bit_s, delay_s, profile.buffer_bytes, jitter_s)
         self._down.change(profile.rate_down_bit_s, delay_s, profile.buffer_bytes, jitter_s)
 
     def set_rate(self, up: int | None, down: int | None) -> None:
         """Other rates where one is given; a recording there ends."""
+        profile = replace(
+            self.profile,
+            rate_up_bit_s=self.profile.rate_up_bit_s if up is None else up,
+            rate_down_bit_s=self.profile.rate_down_bit_s if down is None else down,
+        )
         if up is not None:
-            self.set_profile(replace(self.profile, rate_up_bit_s=up), recordings_end="up")
+            self.follow(None, "up")
         if down is not None:
-            self.set_profile(replace(self.profile, rate_down_bit_s=down), recordings_end="down")
+            self.follow(None, "down")
+        self._change(profile)
 
     def follow(self, trace: Trace | None, direction: Direction) -> None:
         for pipe in self._pipes(direction).values():
@@ -84,8 +117,9 @@ class Carrier:
         if mode == "reset":
             for connection in self._open.values():
                 connection.abort()
-            self._up.clear()
-            self._down.clear()
+            for name, pipe in self._pipes("both").items():
+                pipe.clear()
+                self._foreground[name].forget()
         else:
             self._stop_accepting()
             self._plug = plug(self._listener)
@@ -111,8 +145,35 @@ class Carrier:
         for connection in self._open.values():
             connection.half_open(gone)
 
+    def _happen(self, event: Event) -> None:
+        """An entry of the script."""
+        value = event.value
+        match event.do:
+            case "cut":
+                self.cut("blackhole", value)
+            case "reset":
+                self.cut("reset", value)
+                if not value:
+                    self._end_cut()
+            case "stall":
+                self.stall(event.way, value)
+            case "half-open":
+                self.half_open(event.side)
+            case "rate":
+                up, down = event.way != "down", event.way != "up"
+                self.set_rate(int(value) if up else None, int(value) if down else None)
+            case "delay":
+                self._change(replace(self.profile, delay_ms=value))
+            case "jitter":
+                self._change(replace(self.profile, jitter_ms=value))
+            case "foreground":
+                self.set_foreground(int(value), event.way)
+            case _ as never:
+                assert_never(never)
+
     async def close(self) -> None:
         """Ends everything; raises what went wrong in a connection that nobody planned."""
+        self._player.stop()
         for name in list(self._timers):
             self._forget(name)
         self._stop_accepting()
@@ -121,8 +182,9 @@ class Carrier:
             connection.abort()
         while self._open:
             await asyncio.gather(*self._open)
-        self._up.close()
-        self._down.close()
+        for name, pipe in self._pipes("both").items():
+            await self._foreground[name].close()
+            pipe.close()
 
     def _pipes(self, direction: Direction) -> dict[str, Pipe]:
         both = {"up": self._up, "down": self._down}

@@ -16,10 +16,9 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import Literal
 
 from pipeline.linksim.pipe import Mark, Pipe
-from pipeline.linksim.profile import Address
+from pipeline.linksim.profile import Address, Side
 from pipeline.linksim.sockets import close, connect, has_left
 
 UNREAD_BYTES_MAX = 128 * 1024
@@ -27,8 +26,6 @@ UNREAD_BYTES_MAX = 128 * 1024
 
 LOOK_EVERY_S = 0.2
 """How often a half-open connection is looked at: the kernel does not wake us for a hang-up unread."""
-
-Side = Literal["client", "server"]
 
 
 class _Half:

@@ -9,6 +9,8 @@ from pipeline.linksim.carrier import RelayStats
 from pipeline.linksim.pipe import DirectionStats
 from pipeline.linksim.profile import Address, LinkProfile, format_rate
 from pipeline.linksim.relay import Relay
+from pipeline.linksim.script import Script
+from pipeline.linksim.trace import Trace
 
 
 def figures(before: RelayStats, after: RelayStats, seconds: float) -> str:
@@ -16,6 +18,9 @@ def figures(before: RelayStats, after: RelayStats, seconds: float) -> str:
     up = _direction("up", before.up, after.up, seconds)
     down = _direction("down", before.down, after.down, seconds)
     state = f" | CUT ({after.cut})" if after.cut else ""
+    stalled = [name for name, way in (("up", after.up), ("down", after.down)) if way.stalled]
+    if stalled and not after.cut:
+        state = f" | STALLED ({', '.join(stalled)})"
     return f"{up} | {down} | {after.connections_open} open, {after.resets} resets{state}"
 
 
@@ -42,9 +47,13 @@ def run(
     interval_s: float = 1.0,
     stop: threading.Event | None = None,
     say: Callable[[str], None] = print,
+    seed: int = 0,
+    trace_up: Trace | None = None,
+    trace_down: Trace | None = None,
+    script: Script | None = None,
 ) -> None:
     """`titian linksim`: relays until stopped and says the figures as lines of text."""
-    relay = Relay(listen, to, profile)
+    relay = Relay(listen, to, profile, seed=seed, trace_up=trace_up, trace_down=trace_down, script=script)
     say(f"{relay.address} -> {to}: {profile}")
     last = relay.stats()
 
@@ -59,4 +68,8 @@ def run(
 def _direction(name: str, before: DirectionStats, after: DirectionStats, seconds: float) -> str:
     rate = format_rate((after.wire_bytes - before.wire_bytes) * 8 / seconds)
     queued = after.queued_wire_bytes / 1024
-    return f"{name} {rate}, {after.payload_bytes:,} B, {queued:.0f} KiB queued"
+    others = ""
+    if after.foreground_wire_bytes > before.foreground_wire_bytes:
+        others_bit_s = (after.foreground_wire_bytes - before.foreground_wire_bytes) * 8 / seconds
+        others = f" beside {format_rate(others_bit_s)} of others"
+    return f"{name} {rate}{others}, {after.payload_bytes:,} B, {queued:.0f} KiB queued"

@@ -14,6 +14,9 @@ from pipeline.linksim.trace import Trace
 QUANTUM_S = 0.002
 """A fast line takes several segments at a time, so that what a wake-up costs is paid once in 2 ms."""
 
+PRESSED_S = 0.05
+"""So long after a connection had to wait for room, it is taken to want more: it is about to read on."""
+
 
 class Mark(Enum):
     """What travels in the order of the bytes but is none: the three ends of TCP's handshakes."""
@@ -58,6 +61,8 @@ class Pipe:
         )
         self._rate_bit_s = rate_bit_s
         self._trace: Trace | None = None
+        self._connections_wait = 0
+        self._pressed_at = float("-inf")
         self._stalled_by: set[str] = set()
         self._turn = asyncio.Lock()
         self._room: asyncio.Future[None] | None = None
@@ -66,25 +71,36 @@ class Pipe:
 
     async def send(self, content: bytes | Mark, arrive: Callable[[bytes | Mark], None]) -> None:
         """Returns once the item is in the buffer; `arrive` is called when it is at the far end."""
-        await self._send(Item(content, arrive), foreground=False)
+        self._connections_wait += 1
+        try:
+            if await self._send(Item(content, arrive), foreground=False):
+                self._pressed_at = self._loop.time()
+        finally:
+            self._connections_wait -= 1
 
     async def send_foreground(self, content: bytes, arrive: Callable[[bytes | Mark], None]) -> None:
         """The same for the traffic of others, which is counted apart."""
         await self._send(Item(content, arrive), foreground=True)
 
-    def would_refuse(self, payload_bytes: int) -> bool:
-        """Whether an item would have to wait: the buffer is full, or others wait already."""
-        wire = wire_bytes(payload_bytes)
-        return self._turn.locked() or not self._line.has_room(wire, self._loop.time())
+    def would_drop(self, payload_bytes: int) -> bool:
+        """Whether a router would drop it: the buffer is full. While connections press for room it takes
+        turns with them instead; they never lose anything, and would leave nothing to one who does."""
+        now = self._loop.time()
+        pressed = self._connections_wait or now - self._pressed_at < PRESSED_S
+        return not pressed and not self._line.has_room(wire_bytes(payload_bytes), now)
 
-    async def _send(self, item: Item, *, foreground: bool) -> None:
+    async def _send(self, item: Item, *, foreground: bool) -> bool:
+        """True when it had to wait for room."""
+        waited = False
         payload_bytes = len(item.content) if isinstance(item.content, bytes) else 0
         async with self._turn:
             while not self._line.offer(item, payload_bytes, self._loop.time(), foreground=foreground):
+                waited = True
                 self._room = self._loop.create_future()
                 self._arm()
                 await self._room
         self._arm()
+        return waited
 
     def tick(self) -> None:
         """Hands over what has arrived, wakes who waits for room, and sets the timer anew."""

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pipeline.errors import UsageError
+
+Direction = Literal["up", "down", "both"]
+"""Up is from whoever connects to the server."""
+
+Side = Literal["client", "server"]
 
 
 class Address(NamedTuple):
@@ -25,6 +30,7 @@ class LinkProfile:
 
     `buffer_bytes` is the queue in front of each direction's slow line (wire bytes): full, it delays
     everybody by `buffer_bytes * 8 / rate`. `jitter_ms` is the most that an item is late beyond the delay.
+    `script` is what happens on it by and by, in the compact text of `script.py`.
     """
 
     rate_up_bit_s: int
@@ -32,6 +38,7 @@ class LinkProfile:
     delay_ms: float
     buffer_bytes: int
     jitter_ms: float = 0.0
+    script: str = ""
 
     def __post_init__(self) -> None:
         if self.rate_up_bit_s <= 0 or self.rate_down_bit_s <= 0:
@@ -43,8 +50,11 @@ class LinkProfile:
 
     def __str__(self) -> str:
         up, down = format_rate(self.rate_up_bit_s), format_rate(self.rate_down_bit_s)
+        changes = ", changing by a script" if self.script else ""
         rate = up if up == down else f"{up} up, {down} down"
-        return f"{rate}, {2 * self.delay_ms:g} ms round trip, {self.buffer_bytes / 1024:g} KiB buffer"
+        return (
+            f"{rate}, {2 * self.delay_ms:g} ms round trip, {self.buffer_bytes / 1024:g} KiB buffer{changes}"
+        )
 
 
 PROFILES: dict[str, LinkProfile] = {
@@ -54,6 +64,28 @@ PROFILES: dict[str, LinkProfile] = {
     "regency-2m": LinkProfile(2_000_000, 2_000_000, delay_ms=50, buffer_bytes=64 * 1024),
     # a geostationary satellite: the delay is the distance
     "vsat-512k": LinkProfile(512_000, 512_000, delay_ms=300, buffer_bytes=64 * 1024),
+    # the regency's line in the evening: neighbours come and go, and at times fill it
+    "evening-shared": LinkProfile(
+        2_000_000,
+        2_000_000,
+        delay_ms=50,
+        buffer_bytes=64 * 1024,
+        script="at 0 foreground up 1; at 0 foreground down 2; at 20..30 foreground up 2;"
+        " at 35..45 foreground 0; at 50..60 foreground down 3; at 65..75 foreground up 3;"
+        " at 80..85 foreground 1; repeat 90",
+    ),
+    # a mobile cell at its edge: the rate wanders, the line stands still for moments and is lost for seconds
+    "flaky-4g": LinkProfile(
+        4_000_000,
+        8_000_000,
+        delay_ms=35,
+        buffer_bytes=128 * 1024,
+        jitter_ms=15,
+        script="at 4..8 rate up 500k..3M; at 9..12 rate down 1M..6M; at 13..16 stall 0.3..1.5;"
+        " at 18..22 rate up 2M..6M; at 23..26 jitter 10..60; at 27..30 rate up 128k..800k;"
+        " at 31..35 stall up 0.5..2; at 37..40 cut 2..6; at 47..49 rate down 4M..12M;"
+        " at 50..53 rate up 1M..5M; at 54..57 jitter 5..20; repeat 60",
+    ),
     "fiber": LinkProfile(100_000_000, 100_000_000, delay_ms=2, buffer_bytes=256 * 1024),
 }
 

@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import TypeVar
 
 from pipeline.errors import UsageError
-from pipeline.linksim.carrier import Carrier, CutMode, Direction, RelayStats
-from pipeline.linksim.forwarding import Side
-from pipeline.linksim.profile import Address, LinkProfile
+from pipeline.linksim.carrier import Carrier, CutMode, RelayStats
+from pipeline.linksim.profile import Address, Direction, LinkProfile, Side
+from pipeline.linksim.script import FOREGROUND_MAX, Script, parse_script
 from pipeline.linksim.sockets import listen_at
 from pipeline.linksim.trace import Trace
 
@@ -29,8 +29,9 @@ class Relay:
     """Listens at `listen` and carries each connection to `to` through a link like `profile`.
 
     It runs as soon as it is made and until `stop` (or the end of its `with`). Up is from whoever
-    connects to `to`. `seed` decides the jitter. A direction with a trace takes its rate from the
-    recording and the rest from the profile. UsageError when `listen` is taken.
+    connects to `to`. `seed` decides the jitter and what a script draws. A direction with a trace takes
+    its rate from the recording and the rest from the profile. `script` takes the place of the profile's
+    own. UsageError when `listen` is taken.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class Relay:
         seed: int = 0,
         trace_up: Trace | None = None,
         trace_down: Trace | None = None,
+        script: Script | None = None,
     ) -> None:
+        script = parse_script(profile.script) if script is None else script
         self._listener = listen_at(listen)
         host, port = self._listener.getsockname()[:2]
         self.address = Address(host, port)
@@ -59,6 +62,7 @@ class Relay:
             self.follow(trace_up, "up")
         if trace_down is not None:
             self.follow(trace_down, "down")
+        self.play(script)
 
     def __enter__(self) -> Relay:
         return self
@@ -80,8 +84,25 @@ class Relay:
         return self._carrier.profile
 
     def set_profile(self, profile: LinkProfile) -> None:
-        """Makes it another link from now on, under the connections that are open; recordings end."""
-        self._call(lambda: self._carrier.set_profile(profile, recordings_end="both"))
+        """Makes it another link from now on, under the connections that are open.
+
+        Recordings, the script and competing traffic of the last one end; its own script begins.
+        """
+        self._call(lambda: self._carrier.set_profile(profile))
+
+    def play(self, script: Script, *, seed: int | None = None) -> None:
+        """Begins a timetable now, in the place of the one before (an empty one: none). What that one
+        did stays in force. `seed`: the relay's own by default."""
+        self._call(lambda: self._carrier.play(script, seed))
+
+    def set_foreground(self, flows: int, direction: Direction = "both") -> None:
+        """So many greedy flows of others in each direction from now on, through the same buffer.
+
+        They behave like TCP (`AimdFlow`) and are counted apart. UsageError below 0 or above 16.
+        """
+        if not 0 <= flows <= FOREGROUND_MAX:
+            raise UsageError(f"{flows} competing flows cannot be: write 0 to {FOREGROUND_MAX}")
+        self._call(lambda: self._carrier.set_foreground(flows, direction))
 
     def set_rate(
         self, rate_bit_s: int | None = None, *, up: int | None = None, down: int | None = None

@@ -71,7 +71,7 @@ def test_a_link_that_cannot_be_is_refused(wrong: dict[str, int]) -> None:
         "buffer_bytes": 1,
     }
     with pytest.raises(UsageError):
-        LinkProfile(**(right | wrong))
+        LinkProfile(**(right | wrong))  # type: ignore[arg-type]
 
 
 def test_the_demo_link_says_what_it_is() -> None:
