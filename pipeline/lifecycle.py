@@ -2,7 +2,7 @@
 
 A state is derived, never stored: from where the packet's bytes are (`Place`) and from the latest fact of the
 center (`schemas.verdicts.Status`). Facts are merged by position, never checked as moves; what the region does
-itself (`Move`) are the moves of the table, and the outbox knows how to make no others.
+itself (`Move`) are the moves of the table, and a test holds the outbox to making these and no others.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ MOVES: dict[tuple[Place, Move], Place] = {
     (Place.PARTLY_IN_STREAM, Move.SEND_PART): Place.PARTLY_IN_STREAM,
     (Place.PARTLY_IN_STREAM, Move.SEND_ALL): Place.IN_STREAM,
     (Place.PARTLY_IN_STREAM, Move.REQUEUE_PART): Place.PARTLY_IN_STREAM,
+    (Place.PARTLY_IN_STREAM, Move.REQUEUE): Place.WAITING,
     (Place.IN_STREAM, Move.REQUEUE): Place.WAITING,
     (Place.IN_STREAM, Move.REQUEUE_PART): Place.PARTLY_IN_STREAM,
 }
