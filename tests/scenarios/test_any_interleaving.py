@@ -36,11 +36,27 @@ class WholeWay(RuleBasedStateMachine):
         assert self.world is not None
         return self.world
 
-    @initialize(small=st.booleans(), seed=st.integers(0, 3))
-    def begin(self, small: bool, seed: int) -> None:
+    @initialize(
+        small=st.booleans(),
+        seed=st.integers(0, 3),
+        rounds=st.sampled_from([4, 4, 0]),
+        backed_up=st.booleans(),
+        flying=st.integers(0, 4),
+    )
+    def begin(self, small: bool, seed: int, rounds: int, backed_up: bool, flying: int) -> None:
+        """Most runs begin with a session that is granted and with frames on their way, half of them with a
+        backup that is behind: what can go wrong with those would seldom be met otherwise."""
         self.world = World(
             Path(self.folder.name), push_settings=SMALL_FRAMES if small else PushSettings(), seed=seed
         )
+        self.rounds(rounds)
+        if backed_up:
+            self.back_up()
+            self.enqueue(2)
+            self.rounds(rounds)
+        for _ in range(flying):
+            self.enqueue(1)
+            self.push()
 
     def _take(self, line: dict[str, Any] | None) -> None:
         if line is not None:
