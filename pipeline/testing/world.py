@@ -69,13 +69,14 @@ class World:
         self.outbox = SqliteOutbox(self.folder / "region", settings)
         self.outbox.check(self.clock.now_ms())
         self.registry = SqliteRegistry(self.folder / "region")
-        end = self.link.region_end(self.region)
+        # One end each, as the workers have them: what `pull` closes must not be closed under `push`.
+        up, down = (self.link.region_end(self.region) for _ in range(2))
         speaker = Speaker(instance=f"instance-{self.instances}")
         center = self.center_key.public
         self.push = Push(
             self.outbox,
             self.registry,
-            end,
+            up,
             speaker,
             self.clock,
             self.region_key,
@@ -85,7 +86,7 @@ class World:
             rng=self.rng,
         )
         self.pull = Pull(
-            self.outbox, self.registry, end, speaker, self.clock, self.region_key, center, rng=self.rng
+            self.outbox, self.registry, down, speaker, self.clock, self.region_key, center, rng=self.rng
         )
 
     def kill_region(self) -> None:
