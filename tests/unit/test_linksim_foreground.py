@@ -68,7 +68,7 @@ class Line:
             assert flow.in_flight_segments <= flow.window_segments
 
 
-rates = st.floats(200_000, 5_000_000)
+rates = st.floats(200_000, 2_000_000)
 delays_s = st.floats(0.005, 0.15)
 
 
@@ -77,10 +77,10 @@ def test_one_greedy_flow_fills_a_line_whose_buffer_is_deep_enough(rate_bit_s: fl
     path_bytes = round(rate_bit_s / 8 * 2 * delay_s) + 8 * 1500
     link = Line(rate_bit_s, delay_s, path_bytes, flows=1)
     link.flows[0].start(0.0)
-    link.run(60.0)
+    link.run(20.0)
     before = link.line.carried_foreground_bytes
-    link.run(120.0)
-    used = (link.line.carried_foreground_bytes - before) * 8 / 60 / rate_bit_s
+    link.run(50.0)
+    used = (link.line.carried_foreground_bytes - before) * 8 / 30 / rate_bit_s
     assert 0.85 < used <= 1.01
     assert link.line.carried_wire_bytes == 0
 
