@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.inspection.doctor import CLOCK_OFF_MS
+from pipeline.inspection.doctor import CLOCK_OFF_MS, denial
 
 #: Waiting longer than this is worth a look, seconds.
 OLD_S = 86_400
@@ -17,7 +17,7 @@ RUNWAY_DAYS = 14
 REFUSALS = {
     "token_used": "another machine joined with this join file: `titian admit CODE --again` at the center",
     "token_wrong": "the join file is old: `titian admit CODE --again` at the center makes a new one",
-    "revoked": "the center shut this region out: ask the center",
+    "revoked": "the center revoked this machine's key; a new join file does not bring it back: ask the center",
     "not_admitted": "the center does not know this region: ask the center",
     "newer_version": "the center is older than this Titian: update the center",
 }
@@ -26,6 +26,12 @@ REFUSALS = {
 def refusal_sentence(code: str) -> str:
     """A refusal of the center in words."""
     return f"the center will not serve this region ({code}): {REFUSALS.get(code, 'ask the center')}"
+
+
+def denial_sentence(why: str) -> str:
+    """A denial of the center's broker (`why`: what it said) in words."""
+    meaning, do = denial(why)
+    return f"{meaning}: {do} ({why})"
 
 
 def region_alarms(depth: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -73,11 +79,7 @@ def _link(link: Mapping[str, Any], waiting: int) -> Iterator[tuple[str, str]]:
     if link["refusal"]:
         yield "refused", refusal_sentence(link["refusal"])
     if link["denied"]:
-        yield (
-            "denied",
-            f"{link['denied']}: `titian admit CODE --again` at the center makes a new one; "
-            "put it in the place of DATA/center.json, and start this side again",
-        )
+        yield "denied", denial_sentence(link["denied"])
     elif link["state"] == "down" and (link["down_for_s"] or 0) > DOWN_S:
         yield "link_down", f"the link has been down for {link['down_for_s'] / 60:.0f} min: `titian doctor`"
     off_ms = link["clock_off_ms"]

@@ -20,6 +20,13 @@ FSYNC_MS_SLOW = 50.0
 CLOCK_OFF_MS = 60_000
 _MIB = 1024 * 1024
 
+#: What it means that the center's broker knows neither our name nor our password, and what helps.
+LOCKED_OUT = "the center does not let this region in any more (revoked, or admitted anew on another machine)"
+_NEW_FILE = (
+    "ask the center for a new join file (`titian admit CODE --again` there), put it in the place of "
+    "DATA/center.json, and start this side again"
+)
+
 
 @dataclass(frozen=True)
 class Check:
@@ -171,14 +178,20 @@ def broker(name: str, reachable: bool | None, why: str, policy: str) -> list[Che
     return checks
 
 
+def denial(why: str) -> tuple[str, str]:
+    """What a denial of the center's broker means (`why`: what it said), and what to do."""
+    if "permission" in why.lower():
+        return "the center's broker does not allow what this Titian asks of it", "ask the center to update it"
+    return LOCKED_OUT, _NEW_FILE
+
+
 def link(address: str, state: str, why: str) -> Check:
     """The way to the center's broker: `ok`, `unreachable`, `denied`."""
     if state == "ok":
         return Check("link", "ok", f"{address} answers and knows us")
     if state == "denied":
-        return Check(
-            "link", "fail", f"{address} denies us: {why}", "ask the center: titian admit CODE --again"
-        )
+        meaning, do = denial(why)
+        return Check("link", "fail", f"{address} denies us: {meaning}; it said: {why}", do)
     return Check(
         "link",
         "warn",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.adapters.outbox_reader import Event, Found, OutboxReader
-from pipeline.inspection.alarms import refusal_sentence
+from pipeline.inspection.alarms import denial_sentence, refusal_sentence
 from pipeline.inspection.running import LinkState
 from pipeline.lifecycle import Place
 from schemas.verdicts import Status
@@ -71,7 +71,7 @@ def _link(link: LinkState) -> str:
     if link.value("refusal"):
         return refusal_sentence(str(link.value("refusal")))
     if link.value("denied"):
-        return f"the center's broker denies us: {link.value('denied')}"
+        return denial_sentence(str(link.value("denied")))
     if link.state == "down":
         return f"the link has been down for {link.value('down_for_s') or 0:,.0f} s"
     waits = str(link.value("waits") or "")

@@ -126,6 +126,32 @@ def test_each_ill_of_a_region_has_its_alarm(document: dict[str, Any], code: str)
     assert [one["code"] for one in region_alarms(document)] == [code]
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["WRONGPASS invalid username-password pair or user is disabled.", "invalid username-password pair"],
+)
+def test_a_region_that_is_locked_out_is_told_so_in_words_by_depth_and_doctor(said: str) -> None:
+    locked_out = (
+        "the center does not let this region in any more (revoked, or admitted anew on another machine)"
+    )
+    (alarm,) = region_alarms(region(link=link(denied=said, state="down")))
+    check = doctor.link("c:1", "denied", said)
+    for text in (alarm["text"], f"{check.said} {check.do}"):
+        assert locked_out in text
+        assert "ask the center for a new join file" in text
+        assert "DATA/center.json" in text
+        assert said in text
+
+
+def test_a_command_that_is_not_allowed_asks_for_no_new_join_file() -> None:
+    said = "NOPERM User region-1806 has no permissions to run the 'xadd' command"
+    (alarm,) = region_alarms(region(link=link(denied=said, state="down")))
+    check = doctor.link("c:1", "denied", said)
+    for text in (alarm["text"], f"{check.said} {check.do}"):
+        assert "ask the center to update" in text
+        assert "join file" not in text
+
+
 def test_a_region_in_which_all_is_well_has_no_alarm() -> None:
     assert region_alarms(region()) == []
     assert region_alarms(region(link=LinkState(False).to_json())) == []
