@@ -17,7 +17,7 @@ RUNWAY_DAYS = 14
 REFUSALS = {
     "token_used": "another machine joined with this join file: `titian admit CODE --again` at the center",
     "token_wrong": "the join file is old: `titian admit CODE --again` at the center makes a new one",
-    "revoked": "the center revoked this machine's key; a new join file does not bring it back: ask the center",
+    "revoked": "the center revoked this machine's key, for which no new join file helps: ask the center",
     "not_admitted": "the center does not know this region: ask the center",
     "newer_version": "the center is older than this Titian: update the center",
 }
