@@ -91,6 +91,16 @@ class RegionLink(Protocol):
         """Let go of every connection; may be called from another thread to end a wait."""
 
 
+class LaneGate(Protocol):
+    """What people asked of the lanes: pauses, caps, the timetable."""
+
+    def open_lanes(self, lanes: tuple[Lane, ...]) -> tuple[Lane, ...]:
+        """Those of `lanes` that may send a frame now, in the same order."""
+
+    def spent(self, lane: Lane, frame_bytes: int) -> None:
+        """A frame of `lane` went."""
+
+
 class Arrival(NamedTuple):
     """An entry as intake reads it: `id` is the broker's text, `attempts` how often it was read before."""
 

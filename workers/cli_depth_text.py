@@ -42,6 +42,7 @@ def _region(found: dict[str, Any]) -> list[str]:
         "",
         _rates(found),
         _eta(found),
+        *(f"held: {lane['held']}" for lane in found["lanes"].values() if lane.get("held")),
         _link(found["link"]),
         _runway(found["runway"]),
     ]

@@ -12,8 +12,11 @@ from pipeline.adapters.disk import free_bytes
 from pipeline.adapters.folder import Folder
 from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
+from pipeline.adapters.steering_file import minute_of_day, read_steering
+from pipeline.errors import StoreDamaged
 from pipeline.inspection.depth import center_depth, region_depth, until_empty
 from pipeline.inspection.running import LinkState, link_state
+from schemas.lanes import Lane
 from workers.supervisor_state import running
 
 if TYPE_CHECKING:  # a region does not load the center's database library
@@ -38,14 +41,18 @@ class RegionLook:
 
     def depth(self) -> dict[str, Any]:
         """The document of `titian depth`."""
-        return region_depth(
+        link = link_of(self.folder)
+        found = region_depth(
             self.outbox,
             self.registry,
-            link_of(self.folder),
+            link,
             now_ms=SystemClock().now_ms(),
             free_bytes=free_bytes(self.folder.path),
             low_water_bytes=self.folder.settings.outbox.low_water_bytes,
         )
+        for label, why in (link.value("held") or {}).items():
+            found["lanes"][label]["held"] = why
+        return found
 
     def left(self) -> tuple[int, int]:
         """(`waiting`, `unverdicted`)."""
@@ -91,4 +98,15 @@ def link_of(folder: Folder) -> LinkState:
         said: Any = json.loads((folder.path / "run" / "push.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         said = {}
-    return link_state(is_running(folder), said if isinstance(said, dict) else {}, SystemClock().now_ms())
+    said = {**said, "held": held_lanes(folder)} if isinstance(said, dict) else {}
+    return link_state(is_running(folder), said, SystemClock().now_ms())
+
+
+def held_lanes(folder: Folder) -> dict[str, str]:
+    """Why each lane does not go freely now, by its name; empty where people asked for nothing."""
+    try:
+        steering = read_steering(folder.path)
+    except StoreDamaged as why:
+        return {lane.label: str(why) for lane in Lane}
+    minute = minute_of_day(SystemClock().now_ms())
+    return {lane.label: steering.why(lane, minute) for lane in Lane}

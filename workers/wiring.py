@@ -14,11 +14,13 @@ from pipeline.adapters.redis_center_link import RedisCenterLink
 from pipeline.adapters.redis_dial import Endpoint
 from pipeline.adapters.redis_region_link import RedisRegionLink
 from pipeline.adapters.registry_sqlite import SqliteRegistry
+from pipeline.adapters.steering_file import SteeredLanes
 from pipeline.adapters.throttled import ThrottledSocket
 from pipeline.center.deliver import Deliver
 from pipeline.center.intake import Intake
 from pipeline.center.validation import Validation
 from pipeline.ports import Clock
+from pipeline.region.lanes import LaneOrder
 from pipeline.region.pull import Pull
 from pipeline.region.push import Push, PushSettings
 from pipeline.region.speaker import Speaker
@@ -67,7 +69,8 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> tuple[Push, P
         lower_effort=asked.lower_effort,
     )
     up, down = RedisRegionLink(join.region, at, throttle=throttle), RedisRegionLink(join.region, at)
-    push = Push(outbox, registry, up, speaker, clock, ours, center, pushing, token=join.token)
+    lanes = LaneOrder(SteeredLanes(folder.path, clock))
+    push = Push(outbox, registry, up, speaker, clock, ours, center, pushing, join.token, lanes)
     return push, Pull(outbox, registry, down, speaker, clock, ours, center), clock
 
 

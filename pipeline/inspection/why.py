@@ -20,6 +20,7 @@ WAITS = {
     "receipt window": "the center has not acknowledged what it was sent before",
     "held by the center": "the center asks to hold",
     "paused after a loss": "what was lost on the way goes first",
+    "paused or capped": "what may go was sent; lanes are paused or capped (`titian depth` says which)",
     "no session": "the center has not granted us a session yet (does it run?)",
     "nothing waits": "everything was sent",
 }
@@ -49,7 +50,8 @@ def region_why(
     ahead = (
         f"is among {counts.waiting.packets:,} packets ({counts.waiting.bytes:,} B) of lane {found.lane.label}"
     )
-    return f"{part} {ahead} that are not sent; {_link(link)}"
+    held = (link.value("held") or {}).get(found.lane.label)
+    return f"{part} {ahead} that are not sent; {held or _link(link)}"
 
 
 _QUIET = frozenset(Status) - frozenset(_WORDS)

@@ -28,17 +28,14 @@ from pipeline.ports import (
 from pipeline.region.backoff import Backoff
 from pipeline.region.flights import Flights
 from pipeline.region.framing import Framer, sent_of
+from pipeline.region.lanes import LaneOrder
 from pipeline.region.speaker import Speaker
 from pipeline.throttle.pace import frame_bytes
 from schemas.frame import Kind
 from schemas.keys import PrivateKey, PublicKey
-from schemas.lanes import Lane
 from schemas.messages import Join, pack_message
 from schemas.ranges import Ranges, from_wire, total
 
-LANES_IN_ORDER = (Lane.URGENT, Lane.CONTROL, Lane.RECORD, Lane.BIOMETRIC)
-#: Every so many frames the last lane goes first, so that it never starves.
-LAST_LANE_EVERY = 4
 #: Facts settled in one transaction, in groups.
 SETTLE_GROUPS = 500
 
@@ -84,13 +81,13 @@ class Push:
     center: PublicKey
     settings: PushSettings = field(default_factory=PushSettings)
     token: bytes = b""
+    lanes: LaneOrder = field(default_factory=LaneOrder)
     rng: random.Random = field(default_factory=random.Random)
     denied: str = ""
     backoff: Backoff = field(init=False)
     _flights: Flights = field(init=False)
     _framer: Framer = field(init=False)
     _last: EntryId = field(default_factory=lambda: EntryId(0, 0))
-    _frames: int = 0
     _handled_n: int = 0
     _rounds_lost: int = 0
     _pause_until_s: float = 0.0
@@ -232,11 +229,13 @@ class Push:
                 return frames, packets, sent_bytes, waits
             claimed = self._claim()
             if claimed is None:
-                return frames, packets, sent_bytes, "nothing waits"
+                nothing = "paused or capped" if self.lanes.held else "nothing waits"
+                return frames, packets, sent_bytes, nothing
             view = self.link.throttle()
             frame = self._framer.frame_of(claimed, 0.0 if view is None else view.rate_bytes_s)
             self._flights.add(sent_of(claimed), len(frame))
             self.link.send(claimed.entry, frame)
+            self.lanes.spent(claimed.lane, len(frame))
             frames += 1
             packets += len(claimed.stored) if isinstance(claimed, Batch) else 0
             sent_bytes += len(frame)
@@ -272,11 +271,9 @@ class Push:
         if not session:
             return None
         entry = EntryId(session, self._last.n + 1 if session == self._last.session else 1)
-        self._frames += 1
-        lanes = LANES_IN_ORDER
-        if self._frames % LAST_LANE_EVERY == 0:
-            lanes = (Lane.URGENT, Lane.BIOMETRIC, Lane.CONTROL, Lane.RECORD)
-        aim = self._frame_bytes()
+        lanes, aim = self.lanes.next(), self._frame_bytes()
+        if not lanes:
+            return None
         bytes_max = self._framer.batch_bytes_max(aim)
         claimed = self.outbox.claim(entry, lanes, bytes_max, aim, self.clock.now_ms())
         if claimed is not None:

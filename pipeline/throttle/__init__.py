@@ -1,8 +1,9 @@
 """Step 2 to 3, how fast: what leaves the office when the line is thin, shared, lossy and cut.
 
 `controller` decides how many bytes may be under way (pure: no clock, no socket). `base_delay` knows how fast
-the line answers when it is empty. `pace` turns the measured rate into frame size and compression. The kernel's part of
-a socket (`TCP_INFO`, BBR, DSCP) is read and set by `pipeline.adapters.tcp_kernel`.
+the line answers when it is empty. `pace` turns the measured rate into frame size and compression, `steering`
+says which lane may go when, and how fast. The kernel's part of a socket (`TCP_INFO`, BBR, DSCP) is read and
+set by `pipeline.adapters.tcp_kernel`.
 """
 
 from __future__ import annotations
