@@ -14,7 +14,16 @@ from typing import Annotated, Any
 
 import typer
 
-from workers import cli_doctor, cli_enqueue, cli_look, cli_records, cli_run, cli_setup, cli_steer
+from workers import (
+    cli_doctor,
+    cli_enqueue,
+    cli_linksim,
+    cli_look,
+    cli_records,
+    cli_run,
+    cli_setup,
+    cli_steer,
+)
 
 EXIT_DEFECT = 70
 EXIT_INTERRUPTED = 130
@@ -26,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (cli_run, cli_setup, cli_enqueue, cli_look, cli_records, cli_steer, cli_doctor):
+for group in (cli_run, cli_setup, cli_enqueue, cli_look, cli_records, cli_steer, cli_doctor, cli_linksim):
     group.register(app)
 
 

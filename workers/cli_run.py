@@ -1,4 +1,4 @@
-"""Commands that run something: `demo`, `up`, `status`, `stop`, `linksim`."""
+"""Commands that run something: `demo`, `up`, `status`, `stop`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from workers.cli_common import Data, Json, folder_of, no, note
+from workers.cli_common import Data, Json, folder_of, no
 
 
 def demo(
@@ -99,32 +99,7 @@ def stop(
     print("stopped")
 
 
-def linksim(
-    listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="Where the slow end is.")],
-    to: Annotated[str, typer.Option("--to", metavar="HOST:PORT", help="The server behind the link.")],
-    profile: Annotated[
-        str,
-        typer.Option(
-            "--profile",
-            metavar="PROFILE",
-            help="district-128k, regency-2m, vsat-512k, fiber, or RATE/DELAYms such as 2M/50ms.",
-        ),
-    ] = "regency-2m",
-) -> None:
-    """A slow, far link as a TCP relay, until Ctrl-C: for trying Titian, or anything else, over one.
-
-    \b
-    Examples:
-      titian linksim --profile district-128k --listen 127.0.0.1:7000 --to 127.0.0.1:6380
-    """
-    from pipeline.linksim import parse_address, parse_profile, run
-
-    link, here, there = parse_profile(profile), parse_address(listen), parse_address(to)
-    note("Ctrl-C ends it")
-    run(link, here, there, say=lambda line: print(line, flush=True))
-
-
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (demo, up, status, stop, linksim):
+    for command in (demo, up, status, stop):
         app.command()(command)

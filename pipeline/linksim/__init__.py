@@ -13,10 +13,8 @@
 from __future__ import annotations
 
 from pipeline.linksim.bottleneck import HEADER_BYTES, SEGMENT_BYTES, Bottleneck, wire_bytes
-from pipeline.linksim.carrier import CutMode, RelayStats
 from pipeline.linksim.foreground import AimdFlow
-from pipeline.linksim.live import figures, run, serve_forever
-from pipeline.linksim.pipe import DirectionStats
+from pipeline.linksim.live import figures
 from pipeline.linksim.profile import (
     PROFILES,
     Address,
@@ -30,6 +28,7 @@ from pipeline.linksim.profile import (
 )
 from pipeline.linksim.relay import Relay
 from pipeline.linksim.script import Event, Script, parse_script, parse_script_toml
+from pipeline.linksim.stats import CutMode, DirectionStats, LinkEvent, RelayStats
 from pipeline.linksim.trace import Trace, parse_trace, read_trace
 
 __all__ = [
@@ -43,6 +42,7 @@ __all__ = [
     "Direction",
     "DirectionStats",
     "Event",
+    "LinkEvent",
     "LinkProfile",
     "Relay",
     "RelayStats",
@@ -58,7 +58,5 @@ __all__ = [
     "parse_script_toml",
     "parse_trace",
     "read_trace",
-    "run",
-    "serve_forever",
     "wire_bytes",
 ]

@@ -5,43 +5,34 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, assert_never
+from dataclasses import replace
+from functools import partial
+from typing import assert_never
 
 from pipeline.linksim.foreground_tasks import Foreground
 from pipeline.linksim.forwarding import Connection
-from pipeline.linksim.pipe import DirectionStats, Pipe
+from pipeline.linksim.pipe import Pipe
 from pipeline.linksim.player import Player
 from pipeline.linksim.profile import Address, Direction, LinkProfile, Side
 from pipeline.linksim.script import Event, Script, parse_script
 from pipeline.linksim.sockets import BACKLOG, close, has_left, plug, prepare
+from pipeline.linksim.stats import CutMode, Happening, LinkEvent, RelayStats
 from pipeline.linksim.trace import Trace
-
-CutMode = Literal["blackhole", "reset"]
-
-
-@dataclass(frozen=True)
-class RelayStats:
-    """What the relay has carried: bytes that have crossed the slow line, also of connections that broke.
-
-    `foreground_flows` is how many flows of others run now, in both directions together.
-    """
-
-    up: DirectionStats
-    down: DirectionStats
-    connections: int
-    connections_open: int
-    resets: int
-    cut: CutMode | None
-    steps_played: int = 0
-    foreground_flows: int = 0
 
 
 class Carrier:
     """The relay inside its loop: accepts, keeps the connections, and makes the link go wrong."""
 
-    def __init__(self, listener: socket.socket, to: Address, profile: LinkProfile, seed: int) -> None:
+    def __init__(
+        self,
+        listener: socket.socket,
+        to: Address,
+        profile: LinkProfile,
+        seed: int,
+        on_event: Callable[[LinkEvent], None],
+    ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._began_at, self._on_event = self._loop.time(), on_event
         self.stopping = asyncio.Event()
         self._listener, self._to = listener, to
         self.profile = profile
@@ -58,7 +49,7 @@ class Carrier:
         self._plug: socket.socket | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._cut: CutMode | None = None
-        self._connections = self._resets = 0
+        self._connections = self._resets = self._unreachable = 0
         self._start_accepting()
 
     def stats(self) -> RelayStats:
@@ -71,20 +62,26 @@ class Carrier:
             cut=self._cut,
             steps_played=self._player.steps_played,
             foreground_flows=sum(foreground.flows for foreground in self._foreground.values()),
+            unreachable=self._unreachable,
         )
 
     def set_profile(self, profile: LinkProfile) -> None:
         """Another link: what belonged to the last one ends, its own script begins."""
         script = parse_script(profile.script)
-        self.follow(None, "both")
-        self.set_foreground(0, "both")
+        self._follow(None, "both")
+        self._set_foreground(0, "both")
         self._change(profile)
+        self._tell("profile", profile=str(profile))
         self.play(script)
 
     def play(self, script: Script, seed: int | None = None) -> None:
         self._player.start(script, self._seed if seed is None else seed)
 
     def set_foreground(self, flows: int, direction: Direction) -> None:
+        self._set_foreground(flows, direction)
+        self._tell("foreground", flows=flows, way=direction)
+
+    def _set_foreground(self, flows: int, direction: Direction) -> None:
         for name in self._pipes(direction):
             self._foreground[name].set_flows(flows)
 
@@ -102,12 +99,17 @@ class Carrier:
             rate_down_bit_s=self.profile.rate_down_bit_s if down is None else down,
         )
         if up is not None:
-            self.follow(None, "up")
+            self._follow(None, "up")
         if down is not None:
-            self.follow(None, "down")
+            self._follow(None, "down")
         self._change(profile)
+        self._tell("rate", up_bit_s=up, down_bit_s=down)
 
     def follow(self, trace: Trace | None, direction: Direction) -> None:
+        self._follow(trace, direction)
+        self._tell("trace", name=None if trace is None else trace.name, way=direction)
+
+    def _follow(self, trace: Trace | None, direction: Direction) -> None:
         for pipe in self._pipes(direction).values():
             pipe.follow(trace)
 
@@ -126,16 +128,22 @@ class Carrier:
             self._up.stall("cut")
             self._down.stall("cut")
         self._later("cut", seconds, self._end_cut)
+        self._tell("cut", mode=mode, seconds=seconds)
 
     def stall(self, direction: Direction, seconds: float | None = None) -> None:
         for name, pipe in self._pipes(direction).items():
             pipe.stall("stall")
-            self._later(name, seconds, lambda pipe=pipe: pipe.resume("stall"))  # type: ignore[misc]
+            self._later(name, seconds, partial(self._resume, name, pipe))
+        self._tell("stall", way=direction, seconds=seconds)
 
     def resume(self, direction: Direction) -> None:
         for name, pipe in self._pipes(direction).items():
-            self._forget(name)
-            pipe.resume("stall")
+            self._resume(name, pipe)
+
+    def _resume(self, name: str, pipe: Pipe) -> None:
+        self._forget(name)
+        if pipe.resume("stall"):
+            self._tell("resumed", way=name)
 
     def restore(self) -> None:
         self._end_cut()
@@ -144,6 +152,7 @@ class Carrier:
     def half_open(self, gone: Side) -> None:
         for connection in self._open.values():
             connection.half_open(gone)
+        self._tell("half-open", gone=gone)
 
     def _happen(self, event: Event) -> None:
         """An entry of the script."""
@@ -164,8 +173,10 @@ class Carrier:
                 self.set_rate(int(value) if up else None, int(value) if down else None)
             case "delay":
                 self._change(replace(self.profile, delay_ms=value))
+                self._tell("delay", ms=value)
             case "jitter":
                 self._change(replace(self.profile, jitter_ms=value))
+                self._tell("jitter", ms=value)
             case "foreground":
                 self.set_foreground(int(value), event.way)
             case _ as never:
@@ -192,6 +203,8 @@ class Carrier:
 
     def _end_cut(self) -> None:
         self._forget("cut")
+        if self._cut is not None:
+            self._tell("restored")
         self._cut = None
         self._up.resume("cut")
         self._down.resume("cut")
@@ -223,13 +236,13 @@ class Carrier:
         on a real link the others would never have been connected, nor what they wrote have arrived."""
         while True:
             try:
-                client, _address = self._listener.accept()
+                client, address = self._listener.accept()
             except OSError:
                 return
             if after_a_cut and has_left(client):
                 close(client, reset=True)
             else:
-                self._begin(client)
+                self._begin(client, str(Address(*address[:2])))
 
     def _unplug(self) -> None:
         if self._plug is not None:
@@ -237,18 +250,27 @@ class Carrier:
             self._plug = None
             self._listener.listen(BACKLOG)
 
-    def _begin(self, client: socket.socket) -> None:
+    def _begin(self, client: socket.socket, address: str) -> None:
         if self._cut == "reset":
             self._resets += 1
+            self._tell("reset", client=address)
             close(client, reset=True)
             return
         prepare(client)
         connection = Connection(client, self._to, self._up, self._down)
-        task = asyncio.create_task(self._carry(connection))
-        self._open[task] = connection
         self._connections += 1
+        self._tell("open", connection=self._connections, client=address)
+        task = asyncio.create_task(self._carry(connection, self._connections))
+        self._open[task] = connection
         task.add_done_callback(self._open.pop)
 
-    async def _carry(self, connection: Connection) -> None:
-        if await connection.run():
-            self._resets += 1
+    async def _carry(self, connection: Connection, number: int) -> None:
+        was_reset = await connection.run()
+        if connection.unreachable is not None:
+            self._unreachable += 1
+            self._tell("unreachable", connection=number, to=str(self._to), why=connection.unreachable)
+        self._resets += was_reset
+        self._tell("reset" if was_reset else "end", connection=number)
+
+    def _tell(self, what: Happening, **detail: object) -> None:
+        self._on_event(LinkEvent(self._loop.time() - self._began_at, what, detail))

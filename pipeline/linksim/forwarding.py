@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from pipeline.linksim.pipe import Mark, Pipe
 from pipeline.linksim.profile import Address, Side
-from pipeline.linksim.sockets import close, connect, has_left
+from pipeline.linksim.sockets import close, connect, has_left, reason
 
 UNREAD_BYTES_MAX = 128 * 1024
 """What may wait for a receiver that does not read, before the relay stops reading from its sender."""
@@ -93,6 +93,7 @@ class Connection:
 
     def __init__(self, client: socket.socket, to: Address, up: Pipe, down: Pipe) -> None:
         self._client, self._to = client, to
+        self.unreachable: str | None = None
         self._server: socket.socket | None = None
         self._up = _Half(up, self._on_end)
         self._down = _Half(down, self._on_end)
@@ -148,7 +149,8 @@ class Connection:
         await self._up.wait_open()
         try:
             self._server = await connect(self._to)
-        except OSError:
+        except OSError as error:
+            self.unreachable = reason(error)
             await self._down.send_mark(Mark.RESET)
             return
         await self._down.send_mark(Mark.OPEN)

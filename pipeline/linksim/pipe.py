@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pipeline.linksim.bottleneck import HEADER_BYTES, SEGMENT_BYTES, Bottleneck, wire_bytes
+from pipeline.linksim.stats import DirectionStats
 from pipeline.linksim.trace import Trace
 
 QUANTUM_S = 0.002
@@ -32,21 +33,6 @@ class Item:
 
     content: bytes | Mark
     arrive: Callable[[bytes | Mark], None]
-
-
-@dataclass(frozen=True)
-class DirectionStats:
-    """One direction since the start: `wire_bytes` is payload plus 52 bytes of headers a segment.
-
-    `queued_wire_bytes` is what stands in the buffer just now, of everybody; `foreground_wire_bytes` is what
-    the competing traffic carried, which is in none of the others.
-    """
-
-    payload_bytes: int
-    wire_bytes: int
-    queued_wire_bytes: int
-    foreground_wire_bytes: int = 0
-    stalled: bool = False
 
 
 class Pipe:
@@ -132,12 +118,14 @@ class Pipe:
         self._line.stall(self._loop.time())
         self._restart()
 
-    def resume(self, why: str) -> None:
-        """This reason is over; when it was the last, everything goes on in order."""
+    def resume(self, why: str) -> bool:
+        """This reason is over; when it was the last, everything goes on in order. False: it was none."""
+        was_one = why in self._stalled_by
         self._stalled_by.discard(why)
         if not self._stalled_by:
             self._line.resume(self._loop.time())
             self._restart()
+        return was_one
 
     def clear(self) -> None:
         """Forgets what is under way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -125,7 +126,9 @@ def parse_profile(text: str) -> LinkProfile:
         return PROFILES[text]
     match = re.fullmatch(r"([^/]+)/(\d+(?:\.\d+)?)ms(?:/(\d+)k)?", text.strip(), re.IGNORECASE)
     if match is None:
-        names = ", ".join(sorted(PROFILES))
-        raise UsageError(f"'{text}' is no link profile: one of {names}, or RATE/DELAYms such as 2M/50ms")
+        near = difflib.get_close_matches(text.strip().lower(), PROFILES, n=1, cutoff=0.5)
+        which = f"; did you mean {near[0]}? There are" if near else ": there are"
+        known = f"{which} {', '.join(PROFILES)}, and RATE/DELAYms such as 2M/50ms"
+        raise UsageError(f"'{text}' is no link profile{known}")
     rate = parse_rate(match[1])
     return LinkProfile(rate, rate, float(match[2]), int(match[3] or 64) * 1024)

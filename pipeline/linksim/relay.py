@@ -16,10 +16,11 @@ from types import TracebackType
 from typing import TypeVar
 
 from pipeline.errors import UsageError
-from pipeline.linksim.carrier import Carrier, CutMode, RelayStats
+from pipeline.linksim.carrier import Carrier
 from pipeline.linksim.profile import Address, Direction, LinkProfile, Side
 from pipeline.linksim.script import FOREGROUND_MAX, Script, parse_script
 from pipeline.linksim.sockets import listen_at
+from pipeline.linksim.stats import CutMode, LinkEvent, RelayStats
 from pipeline.linksim.trace import Trace
 
 R = TypeVar("R")
@@ -31,7 +32,8 @@ class Relay:
     It runs as soon as it is made and until `stop` (or the end of its `with`). Up is from whoever
     connects to `to`. `seed` decides the jitter and what a script draws. A direction with a trace takes
     its rate from the recording and the rest from the profile. `script` takes the place of the profile's
-    own. UsageError when `listen` is taken.
+    own. `on_event` is told what happens, in the relay's thread, which waits for it: be quick, raise nothing,
+    and call no method of the relay. UsageError when `listen` is taken.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Relay:
         trace_up: Trace | None = None,
         trace_down: Trace | None = None,
         script: Script | None = None,
+        on_event: Callable[[LinkEvent], None] | None = None,
     ) -> None:
         script = parse_script(profile.script) if script is None else script
         self._listener = listen_at(listen)
@@ -52,7 +55,9 @@ class Relay:
         self._last_stats: RelayStats | None = None
         started: Future[tuple[asyncio.AbstractEventLoop, Carrier]] = Future()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(_run(self._listener, to, profile, seed, started)),
+            target=lambda: asyncio.run(
+                _run(self._listener, to, profile, seed, on_event or _tell_nobody, started)
+            ),
             name=f"linksim {self.address}",
             daemon=True,
         )
@@ -177,15 +182,20 @@ class Relay:
         return done.result()
 
 
+def _tell_nobody(_event: LinkEvent) -> None:
+    """What happens is in the figures."""
+
+
 async def _run(
     listener: socket.socket,
     to: Address,
     profile: LinkProfile,
     seed: int,
+    on_event: Callable[[LinkEvent], None],
     started: Future[tuple[asyncio.AbstractEventLoop, Carrier]],
 ) -> None:
     with listener:
-        carrier = Carrier(listener, to, profile, seed)
+        carrier = Carrier(listener, to, profile, seed, on_event)
         started.set_result((asyncio.get_running_loop(), carrier))
         await carrier.stopping.wait()
         await carrier.close()

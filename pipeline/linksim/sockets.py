@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import select
 import socket
 import struct
@@ -48,6 +49,13 @@ async def connect(to: Address) -> socket.socket:
         close(sock, reset=True)  # cancelled in the middle: the server may have accepted already
         raise
     return sock
+
+
+def reason(error: OSError) -> str:
+    """Why `connect` failed, in the system's words (asyncio puts its own in their place)."""
+    if error.errno is not None and error.errno > 0:  # a name that is not known has a negative one
+        return os.strerror(error.errno)
+    return error.strerror or type(error).__name__
 
 
 def prepare(sock: socket.socket) -> None:
