@@ -173,10 +173,11 @@ def take_wants(
     return taken, values
 
 
-def renew_session(connection: Connection, region: str, session: int) -> int:
-    """Grant the same instance the session after `session`, if that is still the one; the one in force now."""
+def renew_session(connection: Connection, region: str, session: int, last_session: int) -> int:
+    """Grant the same instance a session after `session` (if that is still the one) and after `last_session`;
+    returns the one in force now."""
     row = connection.execute(select(REGION).where(REGION.c.code == region).with_for_update()).one()
-    now = renewed(conversation(row), session)
+    now = renewed(conversation(row), session, last_session)
     connection.execute(update(REGION).where(REGION.c.code == region).values(_columns(now)))
     return now.session
 

@@ -179,10 +179,11 @@ class SqlLedger:
         with self._store.read() as connection:
             return ledger_feed.standing(connection, region, self._keys, self._window_bytes)
 
-    def renew_session(self, region: str, session: int) -> int:
-        """Grant the same instance the session after `session` (if that is still the one); returns it."""
+    def renew_session(self, region: str, session: int, last_session: int) -> int:
+        """Grant the same instance a session after `session` (if that is still the one) and after
+        `last_session`; returns it."""
         with self._store.write() as connection:
-            return ledger_regions.renew_session(connection, region, session)
+            return ledger_regions.renew_session(connection, region, session, last_session)
 
     def facts_after(self, region: str, position: int, packets_max: int) -> tuple[tuple[FactGroup, ...], int]:
         """Facts numbered above `position`, grouped, and the number up to which that is all."""

@@ -67,8 +67,9 @@ class Feed(Protocol):
     def standing(self, region: str) -> Standing | None:
         """How it stands with that region; `None` where it is not admitted."""
 
-    def renew_session(self, region: str, session: int) -> int:
-        """Grant the same instance the session after `session` (if that is still the one); returns it."""
+    def renew_session(self, region: str, session: int, last_session: int) -> int:
+        """Grant the same instance a session after `session` (if that is still the one) and after
+        `last_session`, the highest that the broker has seen; returns it."""
 
     def facts_after(self, region: str, position: int, packets_max: int) -> tuple[tuple[FactGroup, ...], int]:
         """Facts numbered above `position`, grouped, and the number up to which that is all."""
@@ -116,7 +117,8 @@ class Deliver:
         hint = self._link.hint(region)
         done = Delivered()
         if hint is None or hint.session != standing.session:
-            hint, done = self._begin(standing, renew=hint is None)
+            # A hint that is ahead is of a life that this ledger, restored from a backup, never had.
+            hint, done = self._begin(standing, renew=hint is None or hint.session > standing.session)
         elif hint.incarnation != standing.since[-1].incarnation:
             hint, done = self._begin(standing, renew=True)
         elif standing.want.n > hint.answered:
@@ -164,7 +166,8 @@ class Deliver:
         assert want is not None
         session = standing.session
         if renew:
-            session = self._feed.renew_session(standing.region, session)
+            last_session = self._link.last_session(standing.region)
+            session = self._feed.renew_session(standing.region, session, last_session)
         self._link.clear_down(standing.region)
         rewind = rewind_to(want.facts, want.records, want.history, standing.since)
         facts, records = rewind if rewind is not None else (want.facts, want.records)

@@ -69,9 +69,13 @@ def hear(now: Conversation, said: Spoken, last_session: int) -> tuple[Taken, Con
     return Taken.GRANTED, _granted(now, said, last_session, tuple(past[-PAST_MAX:]))
 
 
-def renewed(now: Conversation, session: int) -> Conversation:
-    """The same instance goes on in the next session, if `session` is still the one."""
-    return _replace(now, session=now.session + 1) if session == now.session else now
+def renewed(now: Conversation, session: int, last_session: int) -> Conversation:
+    """The same instance goes on in the next session, if `session` is still the one. It is above every one
+    that the broker has seen: a ledger that was restored does not know them all."""
+    if session != now.session:
+        return now
+    known = last_session if last_session <= SESSION_MAX else 0
+    return _replace(now, session=max(now.session, known) + 1)
 
 
 def _granted(now: Conversation, said: Spoken, last_session: int, past: tuple[str, ...]) -> Conversation:

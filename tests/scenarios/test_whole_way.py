@@ -96,3 +96,22 @@ def test_small_windows_still_let_a_packet_through_that_is_larger_than_they_are(t
     assert world.arrive(900) < 900
     world.check()
     world.close()
+
+
+def test_a_ledger_that_is_restored_to_before_a_session_of_the_broker_goes_on(tmp_path: Path) -> None:
+    """Found by the interleavings: the broker knew a session that the restored ledger never granted, every
+    answer had an id below it, and none was ever taken."""
+    world = World(tmp_path)
+    for _ in range(4):
+        world.round()
+    backup = world.back_up_ledger()
+    world.enqueue(next(iter(sample_lines(1))))
+    world.arrive()
+    world.kill_center()  # another life: the region goes on in another session
+    world.link.cut()
+    world.step_deliver()
+    world.restore_ledger(backup)
+    world.link.restore()
+    assert world.arrive(100) < 100
+    world.check()
+    world.close()

@@ -210,8 +210,8 @@ def test_a_session_is_renewed_once(rig: Rig) -> None:
     rig.intake.step(REGION)
     standing = rig.ledger.standing(REGION)
     assert standing is not None
-    assert rig.ledger.renew_session(REGION, standing.session) == standing.session + 1
-    assert rig.ledger.renew_session(REGION, standing.session) == standing.session + 1
+    assert rig.ledger.renew_session(REGION, standing.session, 0) == standing.session + 1
+    assert rig.ledger.renew_session(REGION, standing.session, 0) == standing.session + 1
 
 
 def test_each_start_begins_a_life_and_remembers_where_the_numbers_stood(rig: Rig) -> None:

@@ -92,8 +92,9 @@ def test_a_session_out_of_all_bounds_is_not_believed() -> None:
 
 def test_a_session_is_renewed_only_if_it_is_still_the_one() -> None:
     now = Conversation(4, "b", 1, 1)
-    assert renewed(now, 4).session == 5
-    assert renewed(now, 3) == now
+    assert renewed(now, 4, 2).session == 5
+    assert renewed(now, 4, 9).session == 10  # the broker has seen sessions of a life that was lost
+    assert renewed(now, 3, 9) == now
 
 
 def test_only_so_many_instances_are_remembered() -> None:
