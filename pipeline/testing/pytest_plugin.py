@@ -14,7 +14,8 @@ It is loaded in test runs that never ask for it: so what it needs is imported wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -24,11 +25,14 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.linksim import Address, LinkProfile, Relay, Script, Trace
+    from pipeline.linksim import Address, LinkEvent, LinkProfile, Relay, Script, Trace
     from pipeline.linksim.virtual import VirtualLink, VirtualProfile
     from pipeline.testing.clock import ManualClock
 
 Mode = Literal["blackhole", "reset"]
+
+EVENTS_SHOWN = 20
+"""Of what happened to a link, the report of a test that fails shows the last ones."""
 
 
 class CanBeCut(Protocol):
@@ -41,8 +45,12 @@ class CanBeCut(Protocol):
         """It does again; harmless where it was not cut."""
 
 
-class SlowLink(Protocol):
-    """What the fixture `slow_link` is."""
+class SlowLink:
+    """What the fixture `slow_link` is: it makes links, adds them to those of the test, and stops them."""
+
+    def __init__(self, links: list[CanBeCut]) -> None:
+        self._links = links
+        self._made: list[tuple[Relay, Address, deque[LinkEvent]]] = []
 
     def __call__(
         self,
@@ -60,8 +68,28 @@ class SlowLink(Protocol):
         An address is `("127.0.0.1", 6379)` or `"127.0.0.1:6379"`. `profile` is a name out of
         `pipeline.linksim.PROFILES`, figures (`"2M/50ms"`: rate, one way) or a `LinkProfile`; `script` is text
         (docs/linksim.md) or a `Script`, and takes the place of the profile's own; a trace is a file in
-        mahimahi's format or a `Trace`. Raises `UsageError` where one of them cannot be, or `listen` is taken.
+        mahimahi's format or a `Trace`, and goes without the profile's script. Raises `UsageError` where one
+        of them cannot be, or `listen` is taken.
         """
+        from pipeline.linksim import Relay, parse_profile
+
+        here, server, up, down = _address(listen), _address(to), _trace(trace_up), _trace(trace_down)
+        link = parse_profile(profile) if isinstance(profile, str) else profile
+        if script is None and (up or down):
+            script = ""  # the profile's own would end the recording at its first change of the rate
+        plan, events = _script(script), _last_events()
+        relay = Relay(
+            here, server, link, seed=seed, script=plan, trace_up=up, trace_down=down, on_event=events.append
+        )
+        self._made.append((relay, server, events))
+        self._links.append(relay)
+        return relay
+
+    def stop(self) -> Iterator[str]:
+        """Stops them, one after the other, and says what each has carried and what happened to it."""
+        for relay, server, events in self._made:
+            relay.stop()
+            yield _report(relay, server, events)
 
 
 class Cut(Protocol):
@@ -122,38 +150,12 @@ def slow_link(request: pytest.FixtureRequest, _links_of_the_test: list[CanBeCut]
     """A slow, far link in front of a server: slow_link(to=("127.0.0.1", port), profile="regency-2m")
 
     Gives a running Relay: clients connect to its `address`. Call it as often as you like; all are stopped
-    after the test, and a test that fails shows what they carried.
+    after the test, and a test that fails shows what they carried and what happened to them.
     """
-    from pipeline.linksim import Relay, parse_profile
-
-    made: list[tuple[Relay, Address]] = []
-
-    def make(
-        to: tuple[str, int] | str,
-        profile: LinkProfile | str = "regency-2m",
-        *,
-        listen: tuple[str, int] | str = "127.0.0.1:0",
-        seed: int = 0,
-        script: Script | str | None = None,
-        trace_up: Trace | Path | None = None,
-        trace_down: Trace | Path | None = None,
-    ) -> Relay:
-        server = _address(to)
-        link = parse_profile(profile) if isinstance(profile, str) else profile
-        up, down = _trace(trace_up), _trace(trace_down)
-        relay = Relay(
-            _address(listen), server, link, seed=seed, script=_script(script), trace_up=up, trace_down=down
-        )
-        made.append((relay, server))
-        _links_of_the_test.append(relay)
-        return relay
-
-    try:
-        yield make
-    finally:
-        for relay, server in made:
-            request.node.add_report_section("teardown", "slow_link", _carried(relay, server))
-            relay.stop()
+    made = SlowLink(_links_of_the_test)
+    yield made
+    for report in made.stop():
+        request.node.add_report_section("teardown", "slow_link", report)
 
 
 @pytest.fixture
@@ -223,6 +225,10 @@ def _trace(given: Trace | Path | None) -> Trace | None:
     return given if given is None or isinstance(given, Trace) else read_trace(given)
 
 
+def _last_events() -> deque[LinkEvent]:
+    return deque(maxlen=EVENTS_SHOWN)
+
+
 def _virtual_profile(given: VirtualProfile | LinkProfile | str, loss: float) -> VirtualProfile:
     from pipeline.errors import UsageError
     from pipeline.linksim import parse_profile
@@ -254,11 +260,12 @@ def _cut(link: CanBeCut, mode: Mode) -> None:
         raise UsageError(f"a {type(link).__name__} knows no connections to reset: leave the mode out")
 
 
-def _carried(relay: Relay, to: Address) -> str:
+def _report(relay: Relay, to: Address, events: Iterable[LinkEvent]) -> str:
+    from pipeline.linksim.live import in_words
+
     stats = relay.stats()
-    state = f", cut ({stats.cut})" if stats.cut else ""
-    return (
+    carried = (
         f"{relay.address} -> {to}: {relay.profile}; carried {stats.up.payload_bytes:,} B up, "
         f"{stats.down.payload_bytes:,} B down, {stats.connections} connections, {stats.resets} resets"
-        f"{state}\n"
     )
+    return "\n".join([carried, *(f"  {event.at_s:.3f} s  {in_words(event)}" for event in events), ""])
