@@ -61,7 +61,8 @@ def said_back(link: Relay, words: bytes = b"hello") -> float:
         client.sendall(words)
         heard = b""
         while len(heard) < len(words):
-            assert (more := client.recv(65536)), f"closed after {len(heard)} B"
+            more = client.recv(65536)
+            assert more, f"closed after {len(heard)} B"
             heard += more
         assert heard == words
         return time.monotonic() - began_s
