@@ -219,11 +219,14 @@ def _run(link: Link, shows: Sequence[Show], lasting_s: float | None) -> bool:
 
 
 def _asked_for(link: Link, address: Address) -> dict[str, Any]:
-    said: dict[str, Any] = {"listen": str(address), "to": str(link.to), "profile": link.name}
-    said["link"] = str(link.profile)
-    for name, trace in (("trace_up", link.trace_up), ("trace_down", link.trace_down)):
+    from pipeline.linksim import format_rate
+
+    words, said = str(link.profile), dict[str, Any]()
+    for way, trace in (("up", link.trace_up), ("down", link.trace_down)):
         if trace is not None:
-            said[name] = trace.name
+            said[f"trace_{way}"] = trace.name
+            words += f"; but {way} as recorded in {trace.name}, {format_rate(trace.rate_bit_s)} on average"
+    said |= {"listen": str(address), "to": str(link.to), "profile": link.name, "link": words}
     if link.script_said is not None:
         said["script"] = link.script_said
     return {**said, "seed": link.seed}

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: What a table or lines leave out: with many short connections nothing else could be read.
 OF_CONNECTIONS = ("open", "end", "reset")
 CURVE_LOOKS = 60
+CURVE_LOOKS_MIN = 10
+#: What the table's other columns need, in characters.
+BESIDE_CURVE = 48
 EVENTS_SHOWN = 8
 
 
@@ -161,6 +164,7 @@ class Screen:
         self._live.update(self._drawn(look), refresh=True)
 
     def end(self, look: Look) -> None:
+        self._live.stop()  # the table stays as it was last, and what was carried stands under it
         self._live.console.print(summary(look), highlight=False, markup=False)
 
     def _drawn(self, look: Look) -> RenderableType:
@@ -171,7 +175,7 @@ class Screen:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for name, justify in (("", "left"), ("now", "right"), ("queued", "right"), ("carried", "right")):
             table.add_column(name, justify=justify)  # type: ignore[arg-type]
-        table.add_column("last minute", min_width=CURVE_LOOKS, no_wrap=True)
+        table.add_column("last minute", no_wrap=True, overflow="crop")
         for row in self._rows(look):
             table.add_row(*map(Text, row))
         stats = look.after
@@ -187,11 +191,12 @@ class Screen:
             self._rates[name].append(ours)
             self._rates[f"others {name}"].append(others)
             most = max(1.0, *self._rates[name], *self._rates[f"others {name}"])
-            drawn = curve(self._rates[name], most)
+            room = max(CURVE_LOOKS_MIN, self._live.console.width - BESIDE_CURVE)
+            drawn = curve(list(self._rates[name])[-room:], most)
             yield name, format_rate(ours), size(after.queued_wire_bytes), size(after.payload_bytes), drawn
             if after.foreground_wire_bytes:
-                beside, drawn = f"others {name}", curve(self._rates[f"others {name}"], most)
-                yield beside, format_rate(others), "", size(after.foreground_wire_bytes), drawn
+                drawn = curve(list(self._rates[f"others {name}"])[-room:], most)
+                yield f"others {name}", format_rate(others), "", size(after.foreground_wire_bytes), drawn
 
 
 def summary(look: Look) -> str:
@@ -210,9 +215,7 @@ def summary(look: Look) -> str:
 
 
 def _title(asked: Mapping[str, Any]) -> str:
-    ways = {"trace_up": "up", "trace_down": "down"}
-    traces = [f"{way} as recorded in {asked[name]}" for name, way in ways.items() if name in asked]
-    return f"{asked['listen']} -> {asked['to']}: {'; '.join([asked['link'], *traces])}"
+    return f"{asked['listen']} -> {asked['to']}: {asked['link']}"
 
 
 def _told(events: list[LinkEvent]) -> Iterator[str]:
