@@ -113,7 +113,8 @@ class Carrier:
         for pipe in self._pipes(direction).values():
             pipe.follow(trace)
 
-    def cut(self, mode: CutMode, seconds: float | None = None) -> None:
+    def cut(self, mode: CutMode, seconds: float | None = None, direction: Direction = "both") -> None:
+        """A black hole may be in one direction only: handshakes need both, so nobody connects either."""
         self._end_cut()
         self._cut = mode
         if mode == "reset":
@@ -125,10 +126,10 @@ class Carrier:
         else:
             self._stop_accepting()
             self._plug = plug(self._listener)
-            self._up.stall("cut")
-            self._down.stall("cut")
+            for pipe in self._pipes(direction).values():
+                pipe.stall("cut")
         self._later("cut", seconds, self._end_cut)
-        self._tell("cut", mode=mode, seconds=seconds)
+        self._tell("cut", mode=mode, way=direction, seconds=seconds)
 
     def stall(self, direction: Direction, seconds: float | None = None) -> None:
         for name, pipe in self._pipes(direction).items():
@@ -159,7 +160,7 @@ class Carrier:
         value = event.value
         match event.do:
             case "cut":
-                self.cut("blackhole", value)
+                self.cut("blackhole", value, event.way)
             case "reset":
                 self.cut("reset", value)
                 if not value:

@@ -21,9 +21,9 @@ def figures(before: RelayStats, after: RelayStats, seconds: float) -> str:
 
 def standing(stats: RelayStats) -> str:
     """What is wrong with the link just now: `CUT (blackhole)`, `STALLED (up)`, or nothing."""
-    if stats.cut:
-        return f"CUT ({stats.cut})"
     stalled = [name for name, way in (("up", stats.up), ("down", stats.down)) if way.stalled]
+    if stats.cut:
+        return f"CUT ({', '.join([stats.cut, *stalled])})" if len(stalled) == 1 else f"CUT ({stats.cut})"
     return f"STALLED ({', '.join(stalled)})" if stalled else ""
 
 
@@ -82,7 +82,8 @@ def in_words(event: LinkEvent) -> str:
     lasting = f" for {seconds:g} s" if isinstance(seconds, float | int) and seconds else ""
     match event.what:
         case "cut":
-            return f"cut ({detail['mode']}){lasting}"
+            way = "" if detail["way"] == "both" else f", {detail['way']}"
+            return f"cut ({detail['mode']}{way}){lasting}"
         case "stall":
             return f"stall, {detail['way']}{lasting}"
         case "rate":

@@ -141,18 +141,25 @@ class Relay:
         """
         self._call(lambda: self._carrier.half_open(gone))
 
-    def cut(self, mode: CutMode = "blackhole") -> None:
+    def cut(self, mode: CutMode = "blackhole", direction: Direction = "both") -> None:
         """Cuts the link until `restore`.
 
         `blackhole`: nothing moves and nobody is told, as when a cable is cut. New connections get no
         answer (on Linux; elsewhere they seem to open and stay silent) and TCP tries them again by itself.
+        In one direction only, the other goes on for who is connected; nobody connects anew.
         `reset`: all connections are reset, and new ones at once, as when a router has lost its state.
+        UsageError for a reset of one direction.
         """
-        self._call(lambda: self._carrier.cut(mode))
+        self._cut(mode, None, direction)
 
-    def cut_for(self, seconds: float, mode: CutMode = "blackhole") -> None:
+    def cut_for(self, seconds: float, mode: CutMode = "blackhole", direction: Direction = "both") -> None:
         """Cuts the link now and restores it after `seconds`; returns at once."""
-        self._call(lambda: self._carrier.cut(mode, seconds))
+        self._cut(mode, seconds, direction)
+
+    def _cut(self, mode: CutMode, seconds: float | None, direction: Direction) -> None:
+        if mode == "reset" and direction != "both":
+            raise UsageError("a reset ends a connection in both directions: cut one with mode='blackhole'")
+        self._call(lambda: self._carrier.cut(mode, seconds, direction))
 
     def restore(self) -> None:
         """Ends a cut and every stall; what stood still goes on, in order. Harmless when there is none."""

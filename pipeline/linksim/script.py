@@ -7,7 +7,7 @@ As text, `at 20 cut 5; at 40 rate up 128k; at 60 stall down 3; at 80 reset; repe
 
 | do | value | way | |
 | --- | --- | --- | --- |
-| `cut` | seconds | | a black hole |
+| `cut` | seconds | up, down | a black hole |
 | `stall` | seconds | up, down | nothing moves, connections stay |
 | `reset` | seconds, or nothing: 0 | | resets what is open, and who connects meanwhile |
 | `half-open` | `client` or `server` | | that side is gone, the other is never told |
@@ -38,7 +38,7 @@ SECONDS_MAX = 30 * 24 * 3600.0
 FOREGROUND_MAX = 16
 DELAY_MS_MAX = 60_000.0
 
-_WITH_WAY: frozenset[Action] = frozenset({"stall", "rate", "foreground"})
+_WITH_WAY: frozenset[Action] = frozenset({"cut", "stall", "rate", "foreground"})
 _VALUE_MAX: dict[Action, float] = {
     "cut": SECONDS_MAX,
     "stall": SECONDS_MAX,

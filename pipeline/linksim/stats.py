@@ -70,7 +70,7 @@ class LinkEvent:
     | `open` | `connection` (its number, from 1), `client` |
     | `end`, `reset` | `connection`: closed by both sides, or broken |
     | `unreachable` | `connection`, `to`, `why`: the server did not take it; its `reset` follows |
-    | `cut` | `mode`, `seconds` (None: until restored) |
+    | `cut` | `mode`, `way`, `seconds` (None: until restored) |
     | `stall` | `way`, `seconds` (None: until resumed) |
     | `restored`, `resumed` | `way` of what is resumed |
     | `half-open` | `gone`: the side that is |

@@ -114,12 +114,13 @@ def test_what_is_done_to_the_link_is_told_and_nothing_that_did_not_happen(stack:
 
 
 def test_a_script_tells_each_of_its_steps_and_when_they_end(stack: ExitStack) -> None:
-    script = "at 0 cut 0.05; at 0.1 stall down 0.05; at 0.2 delay 7; at 0.2 jitter 1; at 0.25 reset"
+    script = "at 0 cut up 0.05; at 0.1 stall down 0.05; at 0.2 delay 7; at 0.2 jitter 1; at 0.25 reset"
     heard = Heard(stack, script)
     heard.until(lambda: heard.named().count("restored") == 2, "all has been played")
     assert heard.named() == [
         *("cut", "restored", "stall", "resumed", "delay", "jitter", "cut", "restored"),
     ]
+    assert in_words(heard.events[0]) == "cut (blackhole, up) for 0.05 s"
     at_s = {event.what: event.at_s for event in reversed(heard.events)}
     assert 0.05 <= at_s["restored"] - at_s["cut"] < 1
     assert 0.2 <= at_s["delay"] < 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.linksim import Address, Direction, LinkProfile, Relay, Side
+from pipeline.linksim.live import standing
 
 FAST = LinkProfile(100_000_000, 100_000_000, delay_ms=0, buffer_bytes=256 * 1024)
 
@@ -75,6 +77,33 @@ def test_a_stall_stops_its_direction_only_and_loses_nothing(pair: Pair, directio
     pair.relay.resume(direction)
     assert receiver.recv(4) == b"late"
     assert pair.relay.stats().resets == 0
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_a_cut_of_one_direction_lets_the_other_go_on(pair: Pair, direction: Direction) -> None:
+    sender, receiver = (pair.client, pair.server) if direction == "up" else (pair.server, pair.client)
+    pair.relay.cut(direction=direction)
+    sender.sendall(b"late")
+    assert passes(receiver, sender)
+    assert silent(receiver)
+    stats = pair.relay.stats()
+    assert standing(stats) == f"CUT (blackhole, {direction})"
+    pair.relay.restore()
+    assert receiver.recv(4) == b"late"
+    assert standing(pair.relay.stats()) == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere connections seem to open")
+def test_nobody_connects_while_one_direction_is_cut(pair: Pair) -> None:
+    pair.relay.cut(direction="down")
+    with pytest.raises(TimeoutError):
+        socket.create_connection(pair.relay.address, timeout=0.3)
+
+
+def test_one_direction_cannot_be_reset(pair: Pair) -> None:
+    with pytest.raises(UsageError, match="both directions"):
+        pair.relay.cut("reset", "up")
+    assert passes(pair.client, pair.server)
 
 
 def test_a_stall_of_some_seconds_ends_by_itself(pair: Pair) -> None:

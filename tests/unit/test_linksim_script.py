@@ -77,7 +77,7 @@ def test_an_empty_script_has_no_events() -> None:
         ("at -1 cut 5", "'-1' is no figure"),
         ("at 1e3 cut 5", "'1e3' is no figure"),
         ("at 1 cut", "cut takes one value"),
-        ("at 1 cut up 5", "cut takes one value"),
+        ("at 1 delay up 5", "delay takes one value"),
         ("at 1 stall up", r"stall \[up\|down\] VALUE"),
         ("at 1 rate quick", "'quick' is not a rate"),
         ("at 1 rate 0", "not a rate"),
