@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -20,6 +21,10 @@ from workers.wiring import nudge_server
 
 #: A wide link with hardly any delay: what is tested is what happens, not how slow it is.
 WIDE = "fiber"
+
+#: A stream: a packet every so many seconds, one in twenty with attachments of 60 to 300 kB; at least so many.
+EVERY_S = 0.02
+STREAM_MIN, STREAM_MAX = 300, 5_000
 
 
 def until(done: Callable[[], object], deadline_s: float = 60.0, what: str = "it") -> None:
@@ -41,6 +46,34 @@ def enqueue(sides: BothSides, packets: int, biometrics: int = 0, seed: int = 1) 
     """Record sample packets at the region, as a producer does, and return their identities."""
     with open_outbox(sides.region.path) as outbox:
         return [outbox.enqueue(one) for one in sample_lines(packets, biometrics=biometrics, seed=seed)]
+
+
+@contextmanager
+def stream(sides: BothSides) -> Iterator[list[PacketId]]:
+    """A producer goes on during the body, and until it has recorded STREAM_MIN; what it has recorded."""
+    packets: list[PacketId] = []
+    over = threading.Event()
+
+    def produce() -> None:
+        with open_outbox(sides.region.path) as outbox:
+            for line in sample_lines(STREAM_MAX, biometrics=STREAM_MAX // 20, seed=3):
+                packets.append(outbox.enqueue(line))
+                if over.wait(EVERY_S) and len(packets) >= STREAM_MIN:
+                    break
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    try:
+        yield packets
+    finally:
+        over.set()
+        producer.join()
+
+
+def something_is_under_way(sides: BothSides) -> bool:
+    """Whether not every recorded packet has come back."""
+    now = sides.counts()
+    return bool(now["returned"] < now["recorded"])
 
 
 def child_pid(folder: Folder, role: str) -> int | None:
