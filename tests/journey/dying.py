@@ -1,9 +1,10 @@
-"""A Python that dies once at an arrow of the packet's way: stands in for `sys.executable` of a side.
+"""A Python that dies once at each of some arrows of the packet's way: a side's `sys.executable`.
 
-    dying.py PLAN_FILE [-I] -m MODULE [ARGUMENT...]
+    dying.py PLANS [-I] -m MODULE [ARGUMENT...]
 
-The plan is one line, `ROLE MODULE CLASS METHOD before|after N`: the process that plays ROLE kills itself with
-SIGKILL before, or after, the N-th call of that method, and renames the plan, so that the next one lives.
+PLANS is a folder; each `*.plan` in it is one line, `ROLE MODULE CLASS METHOD before|after N`: the process
+that plays ROLE kills itself with SIGKILL before, or after, its N-th call of that method, and takes the plan
+away, so that the next one lives.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ import signal
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-#: What a plan is called after somebody died of it.
-DONE = ".done"
 
-
-def make_python(folder: Path, plan: Path) -> Path:
-    """An executable in `folder` that is this Python under the plan of `plan`."""
+def make_python(folder: Path, plans: Path) -> Path:
+    """An executable in `folder` that is this Python under the plans in `plans`."""
     python = folder / "python-that-dies"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).resolve()}" "{plan}" "$0" "$@"\n')
+    python.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).resolve()}" "{plans}" "$0" "$@"\n'
+    )
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
     return python
 
@@ -49,21 +50,28 @@ def deadly(method: Callable[..., Any], plan: Path, when: str, number: int) -> Ca
 
 def _die(plan: Path) -> None:
     if plan.exists():
-        plan.rename(plan.with_suffix(DONE))
+        plan.unlink()
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def follow(plan: Path, role: str) -> None:
+    """If it is about `role`: from here on that method kills this process at its time."""
+    who, module, owner, name, when, number = plan.read_text().split()
+    if who == role:
+        holder = getattr(importlib.import_module(module), owner)
+        setattr(holder, name, deadly(getattr(holder, name), plan, when, int(number)))
 
 
 def main() -> None:
     """See the module."""
-    plan, me, *rest = sys.argv[1:]
+    plans, me, *rest = sys.argv[1:]
     rest = [one for one in rest if one != "-I"]
     assert rest[0] == "-m", rest
     del sys.path[0]  # as -I: not the folder of this file
-    if rest[1] == "workers.run" and Path(plan).exists():
-        role, module, owner, name, when, number = Path(plan).read_text().split()
-        if rest[2] == role:
-            holder = getattr(importlib.import_module(module), owner)
-            setattr(holder, name, deadly(getattr(holder, name), Path(plan), when, int(number)))
+    if rest[1] == "workers.run":
+        for plan in sorted(Path(plans).glob("*.plan")):
+            with suppress(FileNotFoundError):  # another process has just died of it
+                follow(plan, rest[2])
     sys.executable = me
     sys.argv = rest[1:]
     runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
