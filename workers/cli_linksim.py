@@ -200,6 +200,7 @@ def _run(link: Link, shows: Sequence[Show], lasting_s: float | None) -> bool:
             on_event=events.put,
         ) as relay,
     ):
+        note("Ctrl-C ends it")
         began_s = last_s = monotonic()
         before = relay.stats()
         for show in shows:
@@ -249,7 +250,6 @@ def _stopping() -> Iterator[tuple[StopSignal, list[int]]]:
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        note("Ctrl-C ends it")
         yield stop, came
     finally:
         for number, handler in before.items():
