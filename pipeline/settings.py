@@ -47,7 +47,7 @@ class PushPart(_Part):
     """What `push` puts on the link, at most: bytes of a frame, of frames not yet accepted by the broker, and
     the level asked. Below these the throttle decides."""
 
-    frame_bytes: Annotated[int, Field(ge=4096, le=CHUNK_BYTES_MAX)] = 64 * 1024
+    frame_bytes: Annotated[int, Field(ge=4096, le=CHUNK_BYTES_MAX)] = 32 * 1024
     link_window_bytes: Annotated[int, Field(ge=4096)] = 2 * 1024 * 1024
     level_bytes: Annotated[int, Field(ge=4096)] = 256 * 1024
 

@@ -45,7 +45,7 @@ _REGION = """region = {region}
 
 [push]
 # What a frame on the link aims at, and what may be on its way, bytes.
-# frame_bytes = 65536
+# frame_bytes = 32768
 # link_window_bytes = 2097152
 # level_bytes = 262144
 """
