@@ -2,9 +2,9 @@
 
     dying.py PLANS [-I] -m MODULE [ARGUMENT...]
 
-PLANS is a folder; each `*.plan` in it is one line, `ROLE MODULE CLASS METHOD before|after N`: the process
-that plays ROLE kills itself with SIGKILL before, or after, its N-th call of that method, and takes the plan
-away, so that the next one lives.
+PLANS is a folder; each `*.plan` in it is one line, `ROLE MODULE CLASS METHOD before|after N [ARGUMENT]`:
+whoever plays ROLE kills itself with SIGKILL before, or after, its N-th call of that method (with ARGUMENT
+among its arguments), and takes the plan away, so that the next one lives.
 """
 
 from __future__ import annotations
@@ -31,12 +31,16 @@ def make_python(folder: Path, plans: Path) -> Path:
     return python
 
 
-def deadly(method: Callable[..., Any], plan: Path, when: str, number: int) -> Callable[..., Any]:
+def deadly(
+    method: Callable[..., Any], plan: Path, when: str, number: int, argument: str = ""
+) -> Callable[..., Any]:
     """`method`, whose `number`-th call is the last thing that this process does."""
     calls = 0
 
     def call(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
+        if argument and argument not in args:
+            return method(*args, **kwargs)
         calls += 1
         if when == "before" and calls == number:
             _die(plan)
@@ -56,10 +60,10 @@ def _die(plan: Path) -> None:
 
 def follow(plan: Path, role: str) -> None:
     """If it is about `role`: from here on that method kills this process at its time."""
-    who, module, owner, name, when, number = plan.read_text().split()
+    who, module, owner, name, when, number, *argument = plan.read_text().split()
     if who == role:
         holder = getattr(importlib.import_module(module), owner)
-        setattr(holder, name, deadly(getattr(holder, name), plan, when, int(number)))
+        setattr(holder, name, deadly(getattr(holder, name), plan, when, int(number), *argument))
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ import pytest
 from pipeline.sample import sample_lines
 from tests.faults.faults_rig import recorded, titian
 from tests.journey import dying
-from tests.sides_rig import everything_is_back, stream, two_sides, until
+from tests.sides_rig import enqueue, everything_is_back, stream, two_sides, until
+from workers.application import DELIVER, VALIDATE
 
 #: Whose calls are counted: name here -> module and class.
 OWNERS = {
@@ -22,6 +23,7 @@ OWNERS = {
     "link": "pipeline.adapters.redis_region_link RedisRegionLink",
     "ledger": "pipeline.adapters.ledger_sql SqlLedger",
     "center's link": "pipeline.adapters.redis_center_link RedisCenterLink",
+    "nudges": "workers.nudges Nudges",
     "registry": "pipeline.adapters.registry_sqlite SqliteRegistry",
 }
 
@@ -35,6 +37,13 @@ class Arrow(NamedTuple):
     number: int
     owner: str
     method: str
+    argument: str = ""
+
+    def write(self, plans: Path) -> None:
+        """Let it come to pass, once."""
+        line = f"{self.role} {OWNERS[self.owner]} {self.method} {self.when} {self.number} {self.argument}"
+        plans.mkdir(exist_ok=True)
+        (plans / f"{self.name}.plan").write_text(line)
 
 
 #: Run by run; those of one run fall one after the other, in one stream of packets.
@@ -45,14 +54,12 @@ ARROWS = {
         Arrow("5 verdicts are decided, not written", "validate", "before", 1, "ledger", "give_verdicts"),
         Arrow("7 facts are applied, not deleted", "region", "after", 1, "registry", "apply_facts"),
     ),
-    "up and not told": (
+    "up and down": (
         Arrow("3 a frame is sent, no answer is met", "region", "after", 3, "link", "send"),
         Arrow("4 a frame is stored, not deleted", "intake", "after", 3, "ledger", "take_in"),
-        Arrow("5 verdicts are written, nobody is told", "validate", "after", 1, "ledger", "give_verdicts"),
         Arrow("7 a want is sent, no answer is met", "region", "after", 3, "link", "send_control"),
     ),
     "down": (
-        Arrow("4 a frame is deleted, nobody is told", "intake", "after", 3, "center's link", "delete"),
         Arrow("6 an answer is sent, nobody knows", "deliver", "after", 3, "center's link", "put_down"),
         Arrow("7 records are read, not applied", "region", "before", 1, "registry", "apply_records"),
     ),
@@ -69,15 +76,34 @@ def test_workers_that_are_killed_there_lose_and_double_nothing(
     tmp_path: Path, arrows: tuple[Arrow, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plans = tmp_path / "plans"
-    plans.mkdir()
     for arrow in arrows:
-        line = f"{arrow.role} {OWNERS[arrow.owner]} {arrow.method} {arrow.when} {arrow.number}"
-        (plans / f"{arrow.name}.plan").write_text(line)
+        arrow.write(plans)
     monkeypatch.setattr(sys, "executable", str(dying.make_python(tmp_path, plans)))
     with two_sides(tmp_path / "sides") as sides:
         with stream(sides) as packets:
             until(lambda: not list(plans.iterdir()), what="each of the deaths that were planned")
         everything_is_back(sides, packets)
+
+
+#: In a stream the next packet's nudge would make up for one that is lost; so these meet a packet on its own.
+UNTOLD = (
+    Arrow("4 a packet is stored, nobody is told", "intake", "before", 1, "nudges", "add", VALIDATE),
+    Arrow("5 a verdict is written, nobody is told", "validate", "before", 1, "nudges", "add", DELIVER),
+)
+
+
+@pytest.mark.timeout(110)
+def test_a_packet_on_its_own_of_which_nobody_was_told_is_found_by_those_who_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = tmp_path / "plans"
+    for arrow in UNTOLD:
+        arrow.write(plans)
+    monkeypatch.setattr(sys, "executable", str(dying.make_python(tmp_path, plans)))
+    with two_sides(tmp_path / "sides") as sides:
+        packets = enqueue(sides, 1)
+        everything_is_back(sides, packets)
+        assert not list(plans.iterdir())
 
 
 #: It records one line of the sample and dies, before or after the file that holds the highest seq is written.
