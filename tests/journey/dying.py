@@ -4,7 +4,7 @@
 
 PLANS is a folder; each `*.plan` in it is one line, `ROLE MODULE CLASS METHOD before|after N [ARGUMENT]`:
 whoever plays ROLE kills itself with SIGKILL before, or after, its N-th call of that method (with ARGUMENT
-among its arguments), and takes the plan away, so that the next one lives.
+somewhere in its arguments), and takes the plan away, so that the next one lives.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def deadly(
 
     def call(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
-        if argument and argument not in args:
+        if argument not in repr(args):
             return method(*args, **kwargs)
         calls += 1
         if when == "before" and calls == number:

@@ -46,17 +46,19 @@ class Arrow(NamedTuple):
         (plans / f"{self.name}.plan").write_text(line)
 
 
+#: Calls that are about a packet, not about what the region says of itself.
+IN_UP = "stream='up'"
 #: Run by run; those of one run fall one after the other, in one stream of packets.
 ARROWS = {
     "up": (
         Arrow("2 a claim is written, nothing is sent", "region", "after", 3, "outbox", "claim"),
-        Arrow("4 a frame is read, not stored", "intake", "before", 3, "ledger", "take_in"),
+        Arrow("4 a frame is read, not stored", "intake", "before", 3, "ledger", "take_in", IN_UP),
         Arrow("5 verdicts are decided, not written", "validate", "before", 1, "ledger", "give_verdicts"),
         Arrow("7 facts are applied, not deleted", "region", "after", 1, "registry", "apply_facts"),
     ),
     "up and down": (
         Arrow("3 a frame is sent, no answer is met", "region", "after", 3, "link", "send"),
-        Arrow("4 a frame is stored, not deleted", "intake", "after", 3, "ledger", "take_in"),
+        Arrow("4 a frame is stored, not deleted", "intake", "after", 3, "ledger", "take_in", IN_UP),
         Arrow("7 a want is sent, no answer is met", "region", "after", 3, "link", "send_control"),
     ),
     "down": (
