@@ -12,7 +12,7 @@ from pipeline.throttle.view import ThrottleView
 FRAME_S = 0.2
 FRAME_BYTES_MIN = 4096
 #: How many frames the window holds where only whole ones are answered.
-FRAMES_IN_THE_WINDOW = 4
+FRAMES_IN_THE_WINDOW = 2
 #: While nothing is known of the link, a frame is not larger than this.
 FRAME_BYTES_FIRST = 16 * 1024
 #: Up to this rate (bytes a second) batches of records are compressed at that zstd level. Measured on one core
