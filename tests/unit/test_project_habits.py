@@ -39,7 +39,7 @@ SLEEPERS: dict[str, str] = {
     "workers/supervisor.py": "polls, with a deadline, for children to start and to end",
     "workers/supervisor_state.py": "tries a lock again, with a deadline",
 }
-PAGES_TO_COME = {"benchmarks.md": "the figures; written with the benchmarks"}
+PAGES_TO_COME: dict[str, str] = {}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
