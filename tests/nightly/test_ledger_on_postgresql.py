@@ -118,8 +118,8 @@ def _sides_at(url: str, place: Path) -> Iterator[BothSides]:
         sides = stack.enter_context(two_sides(place, started=False))
         patch.delenv("TITIAN_LEDGER__URL")
         settings = sides.center.path / "titian.toml"
-        told = settings.read_text().replace('# url = ""\n\n[intake]', f'url = "{url}"\n\n[intake]')
-        settings.write_text(told)
+        before, ledger, after = settings.read_text().partition("[ledger]\n")
+        settings.write_text(before + ledger + f'url = "{url}"\n' + after)
         assert ledger_place(open_folder(sides.center.path)) == url
         for up in (sides.center_up, sides.region_up):
             up.start()
