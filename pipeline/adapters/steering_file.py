@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.adapters.folder import write_private
 from pipeline.errors import StoreDamaged
 from pipeline.ports import Clock
-from pipeline.throttle.steering import UNBOUND, Budgets, Cap, Pause, Steering
+from pipeline.throttle.steering import Budgets, Cap, Pause, Steering
 from schemas.errors import SchemaError
 from schemas.lanes import Lane, parse_lane
 
@@ -105,6 +105,3 @@ def _with_lane(value: dict[str, Any]) -> dict[str, Any]:
 def _without_lane(value: dict[str, Any]) -> dict[str, Any]:
     lane = value["lane"]
     return {**value, "lane": None if lane is None else Lane(lane).label}
-
-
-__all__ = ["UNBOUND", "SteeredLanes", "minute_of_day", "read_steering", "write_steering"]

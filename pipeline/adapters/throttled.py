@@ -83,8 +83,7 @@ class ThrottledSocket:
     @property
     def pause_s(self) -> float:
         """After which time there may be room again."""
-        rtt_s = self.controller.view().rtt_s or 0.0
-        return max(PAUSE_S_MIN, min(PAUSE_S_MAX, PAUSE_SHARE * rtt_s))
+        return max(PAUSE_S_MIN, min(PAUSE_S_MAX, PAUSE_SHARE * (self.controller.rtt_s or 0.0)))
 
     @property
     def under_way_bytes(self) -> int:

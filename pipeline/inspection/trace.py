@@ -128,8 +128,7 @@ def center_trace(ledger: LedgerReader, query: Query, now_ms: int) -> dict[str, A
         one = ledger.packet(query)
         found = [] if one is None else [one]
     else:
-        # the index holds 8 bytes of a hash: two NIKs may share them
-        found = [row for row in ledger.packets_of(query) if _is_of(ledger, row, query)]
+        found = ledger.packets_of(query)
         records = [
             {
                 "region": row.region,
@@ -142,11 +141,6 @@ def center_trace(ledger: LedgerReader, query: Query, now_ms: int) -> dict[str, A
     if not found and not records:
         raise NotFound(_not_there(ledger, query, now_ms))
     return _document("center", now_ms, [_center_packet(ledger, row, now_ms) for row in found], records)
-
-
-def _is_of(ledger: LedgerReader, row: PacketRow, nik: str) -> bool:
-    head = ledger.head(row.id)
-    return head is None or head.nik == nik
 
 
 def _not_there(ledger: LedgerReader, query: Query, now_ms: int) -> str:

@@ -30,6 +30,7 @@ from pipeline.region.flights import Flights
 from pipeline.region.framing import Framer, sent_of
 from pipeline.region.lanes import LaneOrder
 from pipeline.region.speaker import Speaker
+from pipeline.throttle import ThrottleView
 from pipeline.throttle.pace import frame_bytes
 from schemas.frame import Kind
 from schemas.keys import PrivateKey, PublicKey
@@ -224,14 +225,15 @@ class Push:
     def _send(self, now_s: float) -> tuple[int, int, int, str]:
         frames = packets = sent_bytes = 0
         while True:
-            waits = self._why_wait(now_s)
+            view = self.link.throttle()
+            aim = self.settings.frame_bytes if view is None else frame_bytes(view, self.settings.frame_bytes)
+            waits = self._why_wait(now_s, aim, view)
             if waits or frames >= 8:  # come back for answers before more goes out
                 return frames, packets, sent_bytes, waits
-            claimed = self._claim()
+            claimed = self._claim(aim)
             if claimed is None:
                 nothing = "paused or capped" if self.lanes.held else "nothing waits"
                 return frames, packets, sent_bytes, nothing
-            view = self.link.throttle()
             frame = self._framer.frame_of(claimed, 0.0 if view is None else view.rate_bytes_s)
             self._flights.add(sent_of(claimed), len(frame))
             self.link.send(claimed.entry, frame)
@@ -240,7 +242,7 @@ class Push:
             packets += len(claimed.stored) if isinstance(claimed, Batch) else 0
             sent_bytes += len(frame)
 
-    def _why_wait(self, now_s: float) -> str:
+    def _why_wait(self, now_s: float, aim: int, view: ThrottleView | None) -> str:
         """Why no frame may go now, in a word; empty if one may."""
         if self.speaker.refusal:
             return "refused"
@@ -250,28 +252,21 @@ class Push:
             return "held by the center"
         if now_s < self._pause_until_s:
             return "paused after a loss"
-        if self._flights.on_the_wire_bytes >= self._link_window_bytes():
+        window = self.settings.link_window_bytes
+        if view is not None:  # what may be under way, and one frame more that waits for room
+            window = min(window, view.window_bytes + aim)
+        if self._flights.on_the_wire_bytes >= window:
             return "link window"
         if self._flights.bytes >= self.speaker.window_bytes:
             return "receipt window"
         return ""
 
-    def _link_window_bytes(self) -> int:
-        """What the throttle lets be under way, and one frame more that waits for room."""
-        view, most = self.link.throttle(), self.settings.link_window_bytes
-        return most if view is None else min(most, view.window_bytes + self._frame_bytes())
-
-    def _frame_bytes(self) -> int:
-        view = self.link.throttle()
-        most = self.settings.frame_bytes
-        return most if view is None else frame_bytes(view, most)
-
-    def _claim(self) -> Batch | Chunk | None:
+    def _claim(self, aim: int) -> Batch | Chunk | None:
         session = self.speaker.session
         if not session:
             return None
         entry = EntryId(session, self._last.n + 1 if session == self._last.session else 1)
-        lanes, aim = self.lanes.next(), self._frame_bytes()
+        lanes = self.lanes.next()
         if not lanes:
             return None
         bytes_max = self._framer.batch_bytes_max(aim)

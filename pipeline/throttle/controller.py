@@ -77,7 +77,7 @@ class Controller:
     @property
     def queue_s(self) -> float:
         """How long an answer takes above the base now."""
-        base_s, rtt_s = self.base.value_s, self._rtt_s
+        base_s, rtt_s = self.base.value_s, self.rtt_s
         return 0.0 if base_s is None or rtt_s is None else max(0.0, rtt_s - base_s)
 
     @property
@@ -94,7 +94,7 @@ class Controller:
             self._reason(),
             self.window_bytes,
             self.rate_bytes_s,
-            self._rtt_s,
+            self.rtt_s,
             self.base.value_s,
             self.queue_s,
             self.target_s,
@@ -115,7 +115,8 @@ class Controller:
         return "holding back for a moment to see how fast the empty link answers"
 
     @property
-    def _rtt_s(self) -> float | None:
+    def rtt_s(self) -> float | None:
+        """What an answer takes now; `None` before the first."""
         return min((rtt_s for _, rtt_s in self._answers), default=None)
 
     # --- what happens ---------------------------------------------------------------------------
@@ -211,7 +212,7 @@ class Controller:
 
     def _most(self) -> float:
         """Twice what arrived in a round trip: more would only wait in the socket."""
-        rtt_s = self._rtt_s
+        rtt_s = self.rtt_s
         if not self._rates or not rtt_s:
             return self.settings.window_bytes_max
         return max(self.settings.window_bytes_first, 2 * self.rate_bytes_s * rtt_s)
@@ -237,7 +238,7 @@ class Controller:
         self._round_full, self._round_queue_s = self._is_full(), float("inf")
 
     def _end_round(self, now_s: float) -> None:
-        rtt_s = self._rtt_s
+        rtt_s = self.rtt_s
         if self._round_began_s is None or rtt_s is None:
             return
         took_s = now_s - self._round_began_s
@@ -267,7 +268,7 @@ class Controller:
         if self.state is State.STEADY and since_s > MEASURE_AFTER_S:
             self._window_before = self._window
             self._window = self._bounded(0.5 * self._carries(0.0))
-            self._measure_until_s = now_s + (self._rtt_s or 0.0) + 2 * self.target_s
+            self._measure_until_s = now_s + (self.rtt_s or 0.0) + 2 * self.target_s
             self.state = State.MEASURE
 
 

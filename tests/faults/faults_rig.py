@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +18,13 @@ from pipeline.adapters.folder import Folder
 from pipeline.adapters.outbox_reader import OutboxReader
 from schemas.identity import PacketId
 from tests.sides_rig import child_pid, until
+from tests.unit.cli_rig import Said
 from workers.both_sides import BothSides
 from workers.looking import look
 from workers.making import link_server
 
 #: How long one command may take, seconds.
 COMMAND_S = 60.0
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command left: its exit code, stdout and stderr."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """The one JSON document on stdout (fails if there is anything else)."""
-        return json.loads(self.out)
 
 
 def titian(*arguments: object, python: Path | str = sys.executable) -> Said:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.sample import write_sample
+from tests.faults import wrong_clock
 from tests.faults.faults_rig import held, recorded, titian
-from tests.faults.wrong_clock import make_python, set_clock
+from tests.faults.wrong_clock import set_clock
 from tests.sides_rig import enqueue, everything_is_back, two_sides, until, wipe_nudges
+from tests.stand_in import make_python
 from workers.both_sides import BothSides
 from workers.wiring import nudge_server
 
@@ -40,7 +42,7 @@ def test_a_clock_hours_off_or_set_in_mid_transfer_changes_nothing_but_what_depth
 ) -> None:
     offset = tmp_path / "offset"
     set_clock(offset, -5 * HOUR_S)
-    python = make_python(tmp_path, offset)
+    python = make_python(tmp_path, wrong_clock.__file__, offset)
     with two_sides(tmp_path, started=False) as sides:
         sides.center_up.start()
         with monkeypatch.context() as patched:
@@ -79,7 +81,7 @@ def test_a_center_whose_clock_is_set_back_still_looks_for_work_by_itself(
     set_clock(offset, 7 * HOUR_S)
     with two_sides(tmp_path, started=False) as sides:
         with monkeypatch.context() as patched:
-            patched.setattr(sys, "executable", str(make_python(tmp_path, offset)))
+            patched.setattr(sys, "executable", str(make_python(tmp_path, wrong_clock.__file__, offset)))
             sides.center_up.start()
         sides.region_up.start()
         packets = enqueue(sides, 20)

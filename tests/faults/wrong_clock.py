@@ -13,23 +13,12 @@ from __future__ import annotations
 import datetime
 import os
 import runpy
-import stat
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 _REAL_NS = time.time_ns
-
-
-def make_python(folder: Path, offset_file: Path) -> Path:
-    """An executable in `folder` that is this Python under the clock of `offset_file`."""
-    python = folder / "python-with-a-wrong-clock"
-    python.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).resolve()}" "{offset_file}" "$0" "$@"\n'
-    )
-    python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    return python
 
 
 def set_clock(offset_file: Path, seconds: float) -> None:

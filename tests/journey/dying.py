@@ -13,22 +13,11 @@ import importlib
 import os
 import runpy
 import signal
-import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-
-def make_python(folder: Path, plans: Path) -> Path:
-    """An executable in `folder` that is this Python under the plans in `plans`."""
-    python = folder / "python-that-dies"
-    python.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).resolve()}" "{plans}" "$0" "$@"\n'
-    )
-    python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    return python
 
 
 def deadly(

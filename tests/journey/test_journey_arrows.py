@@ -15,6 +15,7 @@ from pipeline.sample import sample_lines
 from tests.faults.faults_rig import recorded, titian
 from tests.journey import dying
 from tests.sides_rig import enqueue, everything_is_back, stream, two_sides, until
+from tests.stand_in import make_python
 from workers.application import DELIVER, VALIDATE
 
 #: Whose calls are counted: name here -> module and class.
@@ -80,7 +81,7 @@ def test_workers_that_are_killed_there_lose_and_double_nothing(
     plans = tmp_path / "plans"
     for arrow in arrows:
         arrow.write(plans)
-    monkeypatch.setattr(sys, "executable", str(dying.make_python(tmp_path, plans)))
+    monkeypatch.setattr(sys, "executable", str(make_python(tmp_path, dying.__file__, plans)))
     with two_sides(tmp_path / "sides") as sides:
         with stream(sides) as packets:
             until(lambda: not list(plans.iterdir()), what="each of the deaths that were planned")
@@ -101,7 +102,7 @@ def test_a_packet_on_its_own_of_which_nobody_was_told_is_found_by_those_who_look
     plans = tmp_path / "plans"
     for arrow in UNTOLD:
         arrow.write(plans)
-    monkeypatch.setattr(sys, "executable", str(dying.make_python(tmp_path, plans)))
+    monkeypatch.setattr(sys, "executable", str(make_python(tmp_path, dying.__file__, plans)))
     with two_sides(tmp_path / "sides") as sides:
         packets = enqueue(sides, 1)
         everything_is_back(sides, packets)
