@@ -20,7 +20,8 @@ from pipeline.adapters.file_lock import FileLock
 from pipeline.adapters.folder import Folder, write_private
 from pipeline.ports import Clock
 from pipeline.region.pull import Pull, Pulled
-from pipeline.region.push import Push, Pushed
+from pipeline.region.push import Push
+from pipeline.region.pushed import Pushed
 from pipeline.throttle import ThrottleView
 from workers.application import PULL, PUSH, REGION_BEAT, make_application
 from workers.deathsig import die_with_parent

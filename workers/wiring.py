@@ -22,7 +22,8 @@ from pipeline.center.validation import Validation
 from pipeline.ports import Clock
 from pipeline.region.lanes import LaneOrder
 from pipeline.region.pull import Pull
-from pipeline.region.push import Push, PushSettings
+from pipeline.region.push import Push
+from pipeline.region.pushed import PushSettings
 from pipeline.region.speaker import Speaker
 from pipeline.throttle import Controller, ThrottleSettings
 from workers.embedded import ValkeyServer

@@ -29,6 +29,7 @@ from pipeline.region.backoff import Backoff
 from pipeline.region.flights import Flights
 from pipeline.region.framing import Framer, sent_of
 from pipeline.region.lanes import LaneOrder
+from pipeline.region.pushed import Pushed, PushSettings
 from pipeline.region.speaker import Speaker
 from pipeline.throttle import ThrottleView
 from pipeline.throttle.pace import frame_bytes
@@ -39,34 +40,6 @@ from schemas.ranges import Ranges, from_wire, total
 
 #: Facts settled in one transaction, in groups.
 SETTLE_GROUPS = 500
-
-
-@dataclass(frozen=True)
-class PushSettings:
-    """What bounds a push. Bytes as they lie on the link; seconds.
-
-    `frame_bytes` is what a frame aims at, `level_bytes` what of `down` we can take. A broker that denies us
-    is asked again after `denied_s`, one without memory after `full_s`.
-    """
-
-    frame_bytes: int = 32 * 1024
-    link_window_bytes: int = 256 * 1024
-    level_bytes: int = 256 * 1024
-    denied_s: float = 15.0
-    full_s: float = 1.0
-
-
-@dataclass(frozen=True)
-class Pushed:
-    """What one step did. `waits` says in a word why nothing more went (`""`: there may be more at once)."""
-
-    frames: int = 0
-    packets: int = 0
-    bytes: int = 0
-    settled: int = 0
-    requeued: int = 0
-    forks: int = 0
-    waits: str = ""
 
 
 @dataclass

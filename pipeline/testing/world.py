@@ -21,7 +21,8 @@ from pipeline.center.intake import Intake, IntakeResult
 from pipeline.center.validation import Validation, ValidationResult
 from pipeline.region.packing import draft_of
 from pipeline.region.pull import Pull, Pulled
-from pipeline.region.push import Push, Pushed, PushSettings
+from pipeline.region.push import Push
+from pipeline.region.pushed import Pushed, PushSettings
 from pipeline.region.speaker import Speaker
 from pipeline.testing.clock import ManualClock
 from pipeline.testing.memory_link import MemoryLink

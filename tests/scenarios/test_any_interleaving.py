@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from pipeline.region.push import PushSettings
+from pipeline.region.pushed import PushSettings
 from pipeline.sample import sample_lines
 from pipeline.testing.world import World
 

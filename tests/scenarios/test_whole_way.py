@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.region.push import PushSettings
+from pipeline.region.pushed import PushSettings
 from pipeline.sample import sample_lines
 from pipeline.testing.world import World
 
