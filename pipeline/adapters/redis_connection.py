@@ -68,6 +68,11 @@ class BrokerConnection:
         """Commands whose answers have not come."""
         return len(self._owed)
 
+    @property
+    def unwritten_bytes(self) -> int:
+        """What waits in our memory for room in the socket."""
+        return self._pending_bytes
+
     def post(self, token: object, *command: bytes | str | int) -> None:
         """Put a command on its way (connecting if need be). Raises `LinkDown`, `LinkDenied`."""
         with self._working():

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipeline.adapters.read_ahead import ENTRIES_PER_READ, Entry, ReadAhead
@@ -68,7 +69,9 @@ class RedisRegionLink:
 
     def throttle(self) -> ThrottleView | None:
         """See the port."""
-        return None if self.throttled is None else self.throttled.view()
+        if self.throttled is None:
+            return None
+        return replace(self.throttled.view(), unwritten_bytes=self._up.unwritten_bytes)
 
     def outcomes(self, wait_s: float) -> list[SendOutcome]:
         """See the port. It is also what writes on, where the socket did not take all at once."""

@@ -18,16 +18,20 @@ DSCP_LE = 1 << 2
 _INFO_BYTES = 256
 #: Offsets in struct tcp_info, bytes.
 _RTT, _TOTAL_RETRANS, _BYTES_ACKED, _NOTSENT, _MIN_RTT = 68, 100, 120, 144, 148
-_SEGMENT, _CWND, _DELIVERY_RATE = 16, 80, 160
+_SEGMENT, _UNACKED, _SACKED, _LOST, _RETRANS = 16, 24, 28, 32, 36
+_CWND, _DELIVERY_RATE = 80, 160
 
 
 @dataclass(frozen=True)
 class TcpView:
-    """A socket as the kernel sees it. `acked_bytes` since it was connected; `rtt_s` smoothed."""
+    """A socket as the kernel sees it. `acked_bytes` in order and `arrived_bytes` beyond holes too, since it
+    was connected; `rtt_s` smoothed; `under_way_bytes` on the wire, as far as is known (full segments)."""
 
     rtt_s: float
     min_rtt_s: float
     acked_bytes: int
+    arrived_bytes: int
+    under_way_bytes: int
     notsent_bytes: int
     retransmits: int
     segment_bytes: int
@@ -46,13 +50,19 @@ def parse_tcp_info(raw: bytes) -> TcpView | None:
     def u64(at: int) -> int:
         return int(struct.unpack_from("=Q", raw, at)[0])
 
+    # A lost segment holds up what came after it: by acknowledged bytes alone, a link that loses one segment
+    # in a round trip looks full at half of what it carries.
+    segment, arrived = u32(_SEGMENT), u32(_SACKED)
+    on_the_wire = max(0, u32(_UNACKED) - arrived - u32(_LOST) + u32(_RETRANS))
     return TcpView(
         rtt_s=u32(_RTT) / 1e6,
         min_rtt_s=u32(_MIN_RTT) / 1e6,
         acked_bytes=u64(_BYTES_ACKED),
+        arrived_bytes=u64(_BYTES_ACKED) + arrived * segment,
+        under_way_bytes=on_the_wire * segment,
         notsent_bytes=u32(_NOTSENT),
         retransmits=u32(_TOTAL_RETRANS),
-        segment_bytes=u32(_SEGMENT),
+        segment_bytes=segment,
         congestion_window=u32(_CWND),
         delivery_rate_bytes_s=u64(_DELIVERY_RATE),
     )

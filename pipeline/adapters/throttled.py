@@ -1,10 +1,11 @@
 """Step 3: the controller on a real socket: how many bytes the connection may write now.
 
 What is under way is counted in one of two ways. The kernel's: bytes that the other side's kernel has not
-acknowledged, and its own round trip; it sees every segment. By answers: bytes of commands that the broker
-has not answered, and what the answer took; for hosts without `TCP_INFO`, and for a path that ends at a proxy
-on the way (a relay, a tunnel), whose kernel acknowledges what has not crossed the link. Which one holds is
-found out: answers that take far longer than the kernel's round trip come from further away than its peer.
+acknowledged, in order or beyond a hole, and its own round trip; it sees every segment. By answers: bytes of
+commands that the broker has not answered, and what the answer took; for hosts without `TCP_INFO`, and for a
+path that ends at a proxy on the way (a relay, a tunnel), whose kernel acknowledges what has not crossed the
+link. Which one holds is found out: where no answer ever comes promptly after the kernel saw its command
+arrive, they come from further away than its peer.
 """
 
 from __future__ import annotations
@@ -24,8 +25,11 @@ FULL_SEGMENT_BYTES = 1500
 LOOK_S = 0.002
 #: The connection looks for room again after this share of a round trip, seconds at least and at most.
 PAUSE_SHARE, PAUSE_S_MIN, PAUSE_S_MAX = 0.1, 0.002, 0.02
-#: A proxy is on the way where the fastest of so many answers takes more than so many round trips and so long.
-PROXY_ANSWERS, PROXY_TRIPS, PROXY_S = 6, 4.0, 0.01
+#: An answer is prompt that comes within a round trip and so long after its command has arrived. A proxy is on
+#: the way where the first so many are not, or none for so long: one that is late was lost on its way back.
+PROMPT_S, PROXY_ANSWERS, PROXY_AFTER_S = 0.002, 6, 5.0
+#: Times of arrival that are kept, at most.
+ARRIVALS_MAX = 4096
 
 
 class ThrottledSocket:
@@ -47,9 +51,12 @@ class ThrottledSocket:
         self._sock: socket.socket | None = None
         self._view: TcpView | None = None
         self._looked_s = float("-inf")
-        self._acked_first = self._retransmits = 0
-        self._written = self._acked = self._answered = 0
-        self._took: deque[float] = deque(maxlen=PROXY_ANSWERS)
+        self._retransmits = 0
+        self._written = self._arrived = self._answered = 0
+        self._written_then = 0
+        self._acked_first = 0
+        self._acked: deque[tuple[int, float]] = deque(maxlen=ARRIVALS_MAX)
+        self._late, self._prompt_s = 0, float("-inf")
 
     # --- the life of a connection ---------------------------------------------------------------
 
@@ -64,8 +71,9 @@ class ThrottledSocket:
         self.by_answers |= self._view is None
         self._acked_first = 0 if self._view is None else self._view.acked_bytes
         self._retransmits = 0 if self._view is None else self._view.retransmits
-        self._written = self._acked = self._answered = 0
-        self._took.clear()
+        self._written = self._arrived = self._answered = self._written_then = 0
+        self._acked.clear()
+        self._late, self._prompt_s = 0, float("-inf")
         self.controller.on_up(self._now())
 
     def closed(self) -> None:
@@ -88,7 +96,13 @@ class ThrottledSocket:
     @property
     def under_way_bytes(self) -> int:
         """What was written and has not arrived, as far as is known."""
-        return max(0, self._written - (self._answered if self.by_answers else self._acked))
+        if self.by_answers:
+            return self._written - self._answered
+        by_bytes = max(0, self._written - self._arrived)
+        if self._view is None:
+            return by_bytes
+        waits = self._view.under_way_bytes + self._view.notsent_bytes
+        return min(by_bytes, waits + self._written - self._written_then)
 
     def room(self, wanted: int, *, whole: bool) -> int:
         """How many of `wanted` bytes may be written now; `whole`: they begin a command.
@@ -115,11 +129,7 @@ class ThrottledSocket:
             self.controller.on_acked(self._now(), command_bytes, rtt_s)
             return
         self.look()
-        self._took.append(took_s)
-        view = self._view
-        far = PROXY_TRIPS * view.rtt_s + PROXY_S if view is not None else 0.0
-        if len(self._took) == PROXY_ANSWERS and min(self._took) > far:
-            self._count_by_answers()
+        self._look_for_a_proxy()
 
     def look(self) -> None:
         """Ask the kernel what has arrived, if that is not too soon."""
@@ -133,9 +143,13 @@ class ThrottledSocket:
         if view.retransmits > self._retransmits:
             self.controller.on_lost(view.retransmits - self._retransmits)
             self._retransmits = view.retransmits
+        self._written_then = self._written
         acked = view.acked_bytes - self._acked_first
-        if acked > self._acked:
-            arrived, self._acked = acked - self._acked, acked
+        if not self._acked or acked > self._acked[-1][0]:
+            self._acked.append((acked, now_s))
+        so_far = view.arrived_bytes - self._acked_first
+        if so_far > self._arrived:
+            arrived, self._arrived = so_far - self._arrived, so_far
             # An answer is to two full segments at a time; the base may be that of a small one.
             own_s = self.controller.on_the_line_s(2 * FULL_SEGMENT_BYTES)
             self.controller.on_acked(now_s, arrived, max(view.min_rtt_s, view.rtt_s - own_s))
@@ -144,3 +158,17 @@ class ThrottledSocket:
         """What is under way from here on is what the broker has not answered, and the base is another one."""
         self.by_answers = True
         self.controller.begin_anew(self.under_way_bytes)
+
+    def _look_for_a_proxy(self) -> None:
+        if self._view is None:
+            return
+        while self._acked and self._acked[0][0] < self._answered:
+            self._acked.popleft()
+        now_s = self._now()
+        late_s = now_s - self._acked[0][1] if self._acked else 0.0
+        if late_s <= self._view.min_rtt_s + PROMPT_S:
+            self._late, self._prompt_s = 0, now_s
+            return
+        self._late += 1
+        if self._late >= PROXY_ANSWERS and now_s - self._prompt_s > PROXY_AFTER_S:
+            self._count_by_answers()

@@ -225,10 +225,9 @@ class Push:
             return "held by the center"
         if now_s < self._pause_until_s:
             return "paused after a loss"
-        window = self.settings.link_window_bytes
-        if view is not None:  # what may be under way, and one frame more that waits for room
-            window = min(window, view.window_bytes + aim)
-        if self._flights.on_the_wire_bytes >= window:
+        if view is not None and view.unwritten_bytes >= aim:
+            return "link window"  # one frame waits for room: what comes after it can still be chosen
+        if self._flights.on_the_wire_bytes >= self.settings.link_window_bytes:
             return "link window"
         if self._flights.bytes >= self.speaker.window_bytes:
             return "receipt window"

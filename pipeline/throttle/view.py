@@ -32,7 +32,7 @@ class ThrottleSettings:
 @dataclass(frozen=True)
 class ThrottleView:
     """Everything that it decides, for whoever looks. `reason` is one sentence. `by_answers`: what is under
-    way is known frame by frame only."""
+    way is known frame by frame only. `unwritten_bytes`: handed over, and not in the socket yet."""
 
     state: State
     reason: str
@@ -44,3 +44,4 @@ class ThrottleView:
     target_s: float
     losses: int
     by_answers: bool = False
+    unwritten_bytes: int = 0
