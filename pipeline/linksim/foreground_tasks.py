@@ -76,7 +76,7 @@ class _Sender:
             while self.flow.may_send():
                 content = bytes(self._pipe.quantum_bytes)
                 if self._pipe.would_drop(len(content)):
-                    self.flow.on_refused(self._loop.time())
+                    self.flow.on_lost(self._loop.time())
                     if not self.flow.may_send():
                         break
                 self.flow.on_sent()

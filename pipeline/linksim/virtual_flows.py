@@ -9,6 +9,7 @@ import random
 from typing import Protocol
 
 from pipeline.linksim.bottleneck import SEGMENT_BYTES
+from pipeline.linksim.foreground import AimdFlow
 from pipeline.linksim.virtual import Segment, VirtualLink
 
 #: What a kernel waits at least for before it repeats what nobody answered, seconds; it doubles each time.
@@ -182,43 +183,38 @@ class WindowFlow(_Sender):
 
 
 class GreedyFlow(_Sender):
-    """Someone else's TCP (NewReno): it fills the buffer until something is lost. `start` and `stop` it."""
+    """Someone else's TCP (`AimdFlow`): it fills the buffer until something is lost. `start` and `stop` it."""
 
     def __init__(self, link: VirtualLink) -> None:
         super().__init__(link)
-        self.running = False
-        self._window = 10.0
-        self._threshold = float("inf")
-        self._halved_s = float("-inf")
+        self.window = AimdFlow()
 
     def start(self) -> None:
         """Begin (again), with a fresh connection."""
-        self.running, self._window, self._threshold = True, 10.0, float("inf")
+        self.window.start(self.link.now_s)
         self._fill()
 
     def stop(self) -> None:
         """Nothing new is sent."""
-        self.running = False
+        self.window.stop()
 
     def acked(self, segment: Segment) -> None:
         """See `Flow`."""
         if self._heard(segment):
-            self._window += 1.0 if self._window < self._threshold else 1.0 / self._window
+            self.window.on_acked(segment.sent_s)
             self._fill()
 
     def lost(self, segment: Segment) -> None:
         """See `Flow`."""
-        if id(segment) not in self._segments:
-            return
-        if segment.sent_s > self._halved_s:
-            self._threshold = self._window = max(2.0, self._window / 2)
-            self._halved_s = self.link.now_s
-        self._repeat(segment)
+        if id(segment) in self._segments:
+            self.window.on_lost(self.link.now_s)
+            self._repeat(segment)
 
     def _timed_out(self) -> None:
-        self._threshold, self._window = max(2.0, self._window / 2), 1.0
+        self.window.on_timeout()
         super()._timed_out()
 
     def _fill(self) -> None:
-        while self.running and len(self._segments) + 1 <= self._window:
+        while self.window.may_send():
+            self.window.on_sent()
             self._send(self._new())

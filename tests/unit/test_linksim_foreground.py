@@ -26,6 +26,8 @@ from pipeline.linksim import (
     figures,
 )
 from pipeline.linksim.foreground import WINDOW_MIN
+from pipeline.linksim.virtual import VirtualLink, VirtualProfile
+from pipeline.linksim.virtual_flows import GreedyFlow
 
 ANYWHERE = Address("127.0.0.1", 0)
 
@@ -62,7 +64,7 @@ class Line:
     def fill(self, flow: AimdFlow) -> None:
         while flow.may_send():
             if not self.line.offer((flow, self.now), SEGMENT_BYTES, self.now, foreground=True):
-                flow.on_refused(self.now)
+                flow.on_lost(self.now)
                 return
             flow.on_sent()
             assert flow.in_flight_segments <= flow.window_segments
@@ -105,7 +107,9 @@ def test_a_flow_that_stops_sends_nothing_and_one_that_starts_again_fills(delay_s
     assert link.line.carried_foreground_bytes > sent
 
 
-@given(st.lists(st.sampled_from(["sent", "acked", "refused", "forget", "stop", "start"]), max_size=200))
+@given(
+    st.lists(st.sampled_from(["sent", "acked", "lost", "timeout", "forget", "stop", "start"]), max_size=200)
+)
 def test_a_window_is_never_below_its_least_nor_a_flight_below_nothing(events: list[str]) -> None:
     flow, now = AimdFlow(), 0.0
     for event in events:
@@ -114,8 +118,10 @@ def test_a_window_is_never_below_its_least_nor_a_flight_below_nothing(events: li
             flow.on_sent()
         elif event == "acked":
             flow.on_acked(now - 0.05)
-        elif event == "refused":
-            flow.on_refused(now)
+        elif event == "lost":
+            flow.on_lost(now)
+        elif event == "timeout":
+            flow.on_timeout()
         elif event == "forget":
             flow.forget(now)
         elif event == "stop":
@@ -127,17 +133,48 @@ def test_a_window_is_never_below_its_least_nor_a_flight_below_nothing(events: li
         assert flow.running or not flow.may_send()
 
 
-def test_many_refusals_in_one_round_trip_halve_once() -> None:
+def test_many_losses_in_one_round_trip_halve_once() -> None:
     flow = AimdFlow()
     flow.start(0.0)
-    flow.on_refused(1.0)
-    flow.on_refused(1.1)
+    flow.on_lost(1.0)
+    flow.on_lost(1.1)
     flow.on_acked(0.9)
-    flow.on_refused(1.2)
+    flow.on_lost(1.2)
     assert flow.window_segments == 5
     flow.on_acked(1.05)
-    flow.on_refused(1.3)
+    flow.on_lost(1.3)
     assert flow.window_segments == 2.5
+
+
+def test_after_silence_a_window_begins_at_one_and_doubles_up_to_half_of_what_it_was() -> None:
+    flow = AimdFlow()
+    flow.start(0.0)
+    flow.on_timeout()
+    flow.on_sent()
+    windows = []
+    for round_trip in range(1, 5):
+        for _ in range(flow.in_flight_segments):
+            flow.on_acked(round_trip)
+            while flow.may_send():
+                flow.on_sent()
+        windows.append(flow.window_segments)
+    assert windows[:2] == [2, 4]
+    assert 5 < windows[2] < 6 < windows[3] < 7  # slow start ends at 5 of the 10 that it had
+
+
+def test_on_virtual_time_a_greedy_flow_comes_back_after_a_cut() -> None:
+    link = VirtualLink(VirtualProfile(rate_bit_s=2_000_000, delay_s=0.05, buffer_bytes=64 * 1024))
+    flow = GreedyFlow(link)
+    flow.start()
+    link.at(10.0, link.cut)
+    link.at(13.0, link.restore)
+    link.run(12.0)
+    then_bytes, window = flow.delivered_bytes, flow.window.window_segments
+    link.run(13.0)
+    assert (flow.delivered_bytes, window) == (then_bytes, 1.0)
+    link.run(30.0)
+    assert flow.delivered_bytes - then_bytes > 0.8 * 12 * 2_000_000 / 8
+    assert flow.again_bytes > 0
 
 
 def test_a_window_that_is_not_used_does_not_grow() -> None:
