@@ -5,6 +5,7 @@ An editable install hides what a wheel forgets; this does not. Not a test of pyt
 
 from __future__ import annotations
 
+import configparser
 import json
 import os
 import shutil
@@ -12,12 +13,15 @@ import subprocess
 import sys
 import tempfile
 import venv
+import zipfile
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "constraints.txt"
 DEMO_S_MAX = 300
+#: What the wheel offers to pytest: where Titian is installed, `slow_link` and the others are there.
+PLUGIN = "pipeline.testing.pytest_plugin"
 
 
 def main() -> int:
@@ -26,10 +30,11 @@ def main() -> int:
         home = Path(folder)
         say("building the wheel")
         path = wheel(home / "dist")
+        wrong = without_plugin(path)
         say(f"installing {path.name} into a new environment")
         scripts = installed(path, home / "venv")
         say("running the demo from it in an empty folder")
-        wrong = complaints(demo(scripts, home / "empty"))
+        wrong += complaints(demo(scripts, home / "empty"))
     say(*wrong or ["the wheel is whole: everything came back once"])
     return 1 if wrong else 0
 
@@ -50,6 +55,20 @@ def wheel(into: Path) -> Path:
         raise SystemExit(f"{built.stdout}\ncheck: the wheel was not built")
     (path,) = into.glob("*.whl")
     return path
+
+
+def without_plugin(path: Path) -> list[str]:
+    """What is wrong with the pytest plugin in the wheel, its entry point and its module; empty if nothing."""
+    with zipfile.ZipFile(path) as packed:
+        names = packed.namelist()
+        table = next((name for name in names if name.endswith(".dist-info/entry_points.txt")), None)
+        said = configparser.ConfigParser(delimiters="=")
+        said.read_string("" if table is None else packed.read(table).decode())
+    found = said.get("pytest11", "titian", fallback=None)
+    wrong = [] if found == PLUGIN else [f"wrong: the wheel's pytest11 entry point is {found}, not {PLUGIN}"]
+    if (module := PLUGIN.replace(".", "/") + ".py") not in names:
+        wrong.append(f"wrong: the wheel lacks {module}, which pytest would load")
+    return wrong
 
 
 def installed(path: Path, into: Path) -> Path:

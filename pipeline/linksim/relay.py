@@ -19,7 +19,7 @@ from pipeline.errors import UsageError
 from pipeline.linksim.carrier import Carrier
 from pipeline.linksim.profile import Address, Direction, LinkProfile, Side
 from pipeline.linksim.script import FOREGROUND_MAX, Script, parse_script
-from pipeline.linksim.sockets import listen_at
+from pipeline.linksim.sockets import listen_at, refuse_itself
 from pipeline.linksim.stats import CutMode, LinkEvent, RelayStats
 from pipeline.linksim.trace import Trace
 
@@ -33,7 +33,7 @@ class Relay:
     connects to `to`. `seed` decides the jitter and what a script draws. A direction with a trace takes
     its rate from the recording and the rest from the profile. `script` takes the place of the profile's
     own. `on_event` is told what happens, in the relay's thread, which waits for it: be quick, raise nothing,
-    and call no method of the relay. UsageError when `listen` is taken.
+    and call no method of the relay. UsageError when `listen` is taken, and when it is where `to` is.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Relay:
         on_event: Callable[[LinkEvent], None] | None = None,
     ) -> None:
         script = parse_script(profile.script) if script is None else script
+        refuse_itself(listen, to)
         self._listener = listen_at(listen)
         host, port = self._listener.getsockname()[:2]
         self.address = Address(host, port)

@@ -13,6 +13,9 @@ import sys
 from pipeline.errors import UsageError
 from pipeline.linksim.profile import Address
 
+_EVERYWHERE = {"0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1", "::1")}
+"""Who listens everywhere is reached here too, and who connects to everywhere gets here."""
+
 BACKLOG = 128
 
 RECEIVE_BUFFER_BYTES = 64 * 1024
@@ -34,6 +37,25 @@ def listen_at(address: Address) -> socket.socket:
         sock.listen(BACKLOG)
         undo.pop_all()
     return sock
+
+
+def refuse_itself(listen: Address, to: Address) -> None:
+    """UsageError where the server behind the link would be the link itself: each connection would open
+    another one, through it, without end. A name that is not known now is no reason; it may be later."""
+    if listen.port != to.port or not listen.port:
+        return
+    if listen == to or _addresses(listen) & _addresses(to):
+        same = str(to) if listen == to else f"{to}, which is {listen}"
+        raise UsageError(f"the link would lead to itself, {same}: name the server, or listen elsewhere")
+
+
+def _addresses(address: Address) -> set[str]:
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return set()
+    ips = {str(place[0]).partition("%")[0] for *_, place in found}  # without a zone
+    return ips.union(*(_EVERYWHERE.get(ip, ()) for ip in ips))
 
 
 async def connect(to: Address) -> socket.socket:

@@ -241,3 +241,29 @@ def everything(screen: IO[bytes]) -> str:
         while select.select([screen], [], [], 20)[0] and (more := screen.read(65536)):
             shown += more
     return shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("listen", "to"),
+    [
+        ("127.0.0.1:7399", "127.0.0.1:7399"),
+        (":7399", "localhost:7399"),
+        ("0.0.0.0:7399", "127.0.0.1:7399"),
+        ("127.0.0.1:7399", "0.0.0.0:7399"),
+    ],
+)
+def test_a_link_that_would_lead_to_itself_is_refused(titian: Titian, listen: str, to: str) -> None:
+    found = titian("linksim", "--listen", listen, "--to", to, "--for", 1)
+    assert (found.code, found.out) == (2, "")
+    assert "the link would lead to itself" in found.err
+    assert to in found.err
+    assert len(found.err.splitlines()) == 1
+
+
+def test_the_same_port_on_another_machine_is_no_circle(titian: Titian) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for to in (f"127.0.0.2:{port}", f"192.0.2.1:{port}", f"{'x' * 64}:{port}"):
+            found = titian("linksim", "--listen", f"127.0.0.1:{port}", "--to", to)
+            assert found.code == 2
+            assert "cannot listen on" in found.err, "it went on to listen, where somebody is"
