@@ -39,6 +39,10 @@ class EntryId(NamedTuple):
         return f"{self.session}-{self.n}"
 
 
+#: Stands where a control message, which has no id of ours, is spoken of.
+NO_ENTRY = EntryId(0, 0)
+
+
 class Accepted(NamedTuple):
     """The center's broker has the entry (now, or already from an earlier try with the same id)."""
 
@@ -64,9 +68,14 @@ class RegionLink(Protocol):
     def throttle(self) -> ThrottleView | None:
         """How the throttle of `up` stands; `None` where this link has none."""
 
+    def send_urgent(self, entry: EntryId, frame: bytes) -> None:
+        """Put a frame on its way to `ctl`, without waiting; order is kept with `send_control`. Its outcome is
+        known by `entry`; the stream's own ids are the broker's."""
+
     def outcomes(self, wait_s: float) -> list[SendOutcome]:
-        """The answers that came, in the order sent; waits at most `wait_s` for the first. A repeated send of
-        an entry that is there already answers `Accepted`."""
+        """The answers that came, those of each stream in the order sent; waits at most `wait_s` for the first
+        of `up`. A repeated send of an entry that is there already answers `Accepted`. `Full(NO_ENTRY)`: the
+        broker had no memory for a control message."""
 
     def ask_length(self) -> None:
         """Ask how many entries lie in `up`, without waiting: `lengths` tells. A control message that is sent
@@ -76,8 +85,8 @@ class RegionLink(Protocol):
         """The answers to `ask_length` that came, in order, each once."""
 
     def send_control(self, frame: bytes) -> None:
-        """Put a frame on its way to `ctl`, without waiting; order is kept. A broker without memory for it is
-        `LinkDown`, in one of the next calls."""
+        """Put a frame on its way to `ctl`, without waiting; order is kept. That the broker has no memory for
+        it stands among the `outcomes`, that it has it is not said."""
 
     def read_down(self, after: EntryId, wait_s: float) -> list[tuple[EntryId, bytes]]:
         """Entries of `down` after `after`, in order (some of them); waits at most `wait_s` for the first.

@@ -35,7 +35,7 @@ from pipeline.adapters.redis_wire import (
 from pipeline.adapters.resp import ErrorReply, Reply
 from pipeline.adapters.throttled import ThrottledSocket
 from pipeline.errors import LinkDown, TitianError
-from pipeline.ports import Accepted, EntryId, Full, SendOutcome
+from pipeline.ports import NO_ENTRY, Accepted, EntryId, Full, SendOutcome
 from pipeline.throttle import ThrottleView
 
 #: How long a read waits at the broker, seconds: an idle region costs a question and an answer so often.
@@ -59,6 +59,7 @@ class RedisRegionLink:
         self._down = BrokerConnection(at)
         self._ctl_lock = threading.Lock()
         self._lengths: list[int] = []
+        self._ctl_outcomes: list[SendOutcome] = []
         self._reads = ReadAhead()
 
     # --- up -------------------------------------------------------------------------------------
@@ -76,10 +77,15 @@ class RedisRegionLink:
     def outcomes(self, wait_s: float) -> list[SendOutcome]:
         """See the port. It is also what writes on, where the socket did not take all at once."""
         try:
-            return [_outcome(entry, reply) for entry, reply in self._up.answers(wait_s)]
+            found = [_outcome(entry, reply) for entry, reply in self._up.answers(wait_s)]
         except TitianError:
             self._up.close()  # a refusal: what it was and what came with it is unknown now
             raise
+        with self._ctl_lock:
+            self._hear_control()
+            found += self._ctl_outcomes
+            self._ctl_outcomes = []
+        return found
 
     # --- control --------------------------------------------------------------------------------
 
@@ -96,7 +102,11 @@ class RedisRegionLink:
 
     def send_control(self, frame: bytes) -> None:
         """See the port."""
-        self._control(None, b"XADD", self._ctl_key, b"*", FIELD, frame)
+        self.send_urgent(NO_ENTRY, frame)
+
+    def send_urgent(self, entry: EntryId, frame: bytes) -> None:
+        """See the port."""
+        self._control(entry, b"XADD", self._ctl_key, b"*", FIELD, frame)
 
     def delete_down(self, entries: Sequence[EntryId]) -> None:
         """See the port."""
@@ -111,12 +121,24 @@ class RedisRegionLink:
     def _hear_control(self) -> None:
         """What was answered meanwhile; a refusal is raised and takes the connection with it."""
         try:
-            answers = [(token, _checked(reply)) for token, reply in self._ctl.answers(0.0)]
+            for token, reply in self._ctl.answers(0.0):
+                if isinstance(token, EntryId):
+                    outcome = _outcome(token, reply)
+                    if token != NO_ENTRY or isinstance(outcome, Full):
+                        self._ctl_outcomes.append(outcome)
+                    continue
+                said = _checked(reply)
+                if token is _LENGTH:
+                    self._lengths.append(_whole(said))
         except TitianError:
             self._ctl.close()
-            self._lengths.clear()
+            self._forget_control()
             raise
-        self._lengths += [_whole(reply) for token, reply in answers if token is _LENGTH]
+
+    def _forget_control(self) -> None:
+        """Answers of a connection that is gone: what they are about is unknown now."""
+        self._lengths.clear()
+        self._ctl_outcomes.clear()
 
     # --- down -----------------------------------------------------------------------------------
 
@@ -149,7 +171,7 @@ class RedisRegionLink:
         """See the port."""
         for connection in (self._down, self._ctl, self._up):
             connection.close()
-        self._lengths = []
+        self._forget_control()
 
 
 def _outcome(entry: EntryId, reply: Reply) -> SendOutcome:

@@ -10,6 +10,11 @@ Entries leave the stream in the order of their ids, and ours are the only ones t
 `length` frames that the broker is known to have accepted account for all that lies in the stream, every older
 frame is gone: whoever took it, and whether or not it ever arrived. Frames whose outcome is unknown (the link
 broke, the process restarted) are never sent again blindly; they are judged in the same way.
+
+Small urgent packets are the exception: they go into `ctl`, before the wants, and intake takes that stream in
+order. Whatever want is sent after such a frame lies behind it, so an answer to that want which does not know
+the frame is all the evidence there is; the stream need not be asked. A frame that a dying connection still
+delivers behind a want of the next one may so be sent twice, which the ledger does not mind.
 """
 
 from __future__ import annotations
@@ -19,7 +24,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pipeline.ports import EntryId, Sent
+from schemas.lanes import Lane
 from schemas.ranges import Ranges, covers, without
+
+#: The number of an instance's first want: what an earlier one left in `ctl` lies before it.
+FIRST_WANT = 1
 
 
 class Outcome(Enum):
@@ -35,7 +44,7 @@ class Flight:
     """One frame on its way. `bytes` on the link; `left`: seqs of which the center has said nothing yet.
 
     `gone_n`: the number of the want that was to be sent next when its entry was seen to be gone from the
-    stream (`None`: not seen gone).
+    stream (`None`: not seen gone); of a frame in `ctl`, when it was sent.
     """
 
     sent: Sent
@@ -43,6 +52,16 @@ class Flight:
     left: Ranges
     outcome: Outcome
     gone_n: int | None = None
+
+    @property
+    def in_ctl(self) -> bool:
+        """Whether it went into `ctl`."""
+        return by_ctl(self.sent)
+
+
+def by_ctl(sent: Sent) -> bool:
+    """Whether such a frame travels in `ctl`: small urgent packets do, chunks of large ones do not."""
+    return sent.lane is Lane.URGENT and sent.span is None
 
 
 class Flights:
@@ -52,7 +71,8 @@ class Flights:
         # The size on the link is not kept over a restart: what a frame carries is at least as much, so the
         # window errs to the careful side.
         self._by_entry = {
-            one.entry: Flight(one, one.bytes, one.seqs, Outcome.UNKNOWN) for one in sorted(restored)
+            one.entry: Flight(one, one.bytes, one.seqs, Outcome.UNKNOWN, FIRST_WANT if by_ctl(one) else None)
+            for one in sorted(restored)
         }
 
     def __len__(self) -> int:
@@ -68,12 +88,26 @@ class Flights:
 
     @property
     def on_the_wire_bytes(self) -> int:
-        """Bytes handed to the connection and not confirmed by the broker: what the link window bounds."""
-        return sum(f.bytes for f in self._by_entry.values() if f.outcome is Outcome.ON_THE_WIRE)
+        """Bytes handed to the connection of `up` and not confirmed by the broker: what the link window
+        bounds."""
+        flights = self._by_entry.values()
+        return sum(f.bytes for f in flights if f.outcome is Outcome.ON_THE_WIRE and not f.in_ctl)
 
-    def add(self, sent: Sent, frame_bytes: int) -> None:
-        """A frame goes on its way."""
-        self._by_entry[sent.entry] = Flight(sent, frame_bytes, sent.seqs, Outcome.ON_THE_WIRE)
+    @property
+    def ctl_on_the_wire_bytes(self) -> int:
+        """The same, of `ctl`."""
+        flights = self._by_entry.values()
+        return sum(f.bytes for f in flights if f.outcome is Outcome.ON_THE_WIRE and f.in_ctl)
+
+    @property
+    def ctl_bytes(self) -> int:
+        """Bytes sent by `ctl` and not acknowledged by the ledger."""
+        return sum(f.bytes for f in self._by_entry.values() if f.in_ctl)
+
+    def add(self, sent: Sent, frame_bytes: int, next_n: int) -> None:
+        """A frame goes on its way, before want `next_n`."""
+        gone_n = next_n if by_ctl(sent) else None
+        self._by_entry[sent.entry] = Flight(sent, frame_bytes, sent.seqs, Outcome.ON_THE_WIRE, gone_n)
 
     def accept(self, entry: EntryId) -> None:
         """The broker has it (frames settled meanwhile are passed over)."""
@@ -119,18 +153,21 @@ class Flights:
         return done
 
     def mark(self) -> EntryId | None:
-        """The newest frame whose outcome is known or will never be: up to there a length that is asked for
-        now can be accounted for, however many frames are accepted until it is told."""
-        return max(
-            (e for e, f in self._by_entry.items() if f.outcome is not Outcome.ON_THE_WIRE), default=None
+        """The newest frame of `up` whose outcome is known or will never be: up to there a length that is
+        asked for now can be accounted for, however many frames are accepted until it is told."""
+        known = (
+            entry
+            for entry, flight in self._by_entry.items()
+            if flight.outcome is not Outcome.ON_THE_WIRE and not flight.in_ctl
         )
+        return max(known, default=None)
 
     def observe(self, length: int, next_n: int, mark: EntryId | None) -> int:
-        """`length` entries lay in the stream when `mark` was taken, before want `next_n` was sent. Returns
-        how many frames of ours are newly seen to be gone."""
+        """`length` entries lay in `up` when `mark` was taken, before want `next_n` was sent. Returns how many
+        frames of ours are newly seen to be gone."""
         accounted = newly = 0
         for entry, flight in reversed(self._by_entry.items()):
-            if mark is None or entry > mark:
+            if mark is None or entry > mark or flight.in_ctl:
                 continue
             if accounted >= length and flight.outcome is not Outcome.ON_THE_WIRE:
                 if flight.gone_n is None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.errors import LinkDenied, LinkDown
 from pipeline.ports import (
+    NO_ENTRY,
     Accepted,
     Batch,
     Chunk,
@@ -26,15 +28,16 @@ from pipeline.ports import (
     Sent,
 )
 from pipeline.region.backoff import Backoff
-from pipeline.region.flights import Flights
+from pipeline.region.flights import Flights, by_ctl
 from pipeline.region.framing import Framer, sent_of
+from pipeline.region.holds import Holds
 from pipeline.region.lanes import LaneOrder
 from pipeline.region.pushed import Pushed, PushSettings
 from pipeline.region.speaker import Speaker
-from pipeline.throttle import ThrottleView
 from pipeline.throttle.pace import frame_bytes
 from schemas.frame import Kind
 from schemas.keys import PrivateKey, PublicKey
+from schemas.lanes import Lane
 from schemas.messages import Join, pack_message
 from schemas.ranges import Ranges, from_wire, total
 
@@ -60,16 +63,18 @@ class Push:
     denied: str = ""
     backoff: Backoff = field(init=False)
     _flights: Flights = field(init=False)
+    _holds: Holds = field(init=False)
     _framer: Framer = field(init=False)
     _last: EntryId = field(default_factory=lambda: EntryId(0, 0))
     _handled_n: int = 0
     _rounds_lost: int = 0
-    _pause_until_s: float = 0.0
+    _urgent_is_large: bool = False
     _asked: deque[tuple[EntryId | None, int]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         self._follow_rewind(self.registry.cursors())
         self._flights = Flights(self.outbox.in_flight())
+        self._holds = Holds(self.speaker, self._flights, self.settings)
         self._framer = Framer(self.outbox.region, self.outbox.epoch, self.ours, self.center)
         self.backoff = Backoff(self.rng)
 
@@ -119,7 +124,9 @@ class Push:
             sent = self._flights.sent(outcome.entry)
             if sent is not None:  # the broker said that it did not take it: that is evidence enough
                 self._requeue([sent])
-            self._pause_until_s = self.clock.now_s() + self.settings.full_s
+            elif outcome.entry == NO_ENTRY:  # what we had to say
+                self.speaker.repeat()
+            self._holds.full_until_s = self.clock.now_s() + self.settings.full_s
 
     def _settle(self, cursors: Cursors) -> tuple[int, int]:
         """Settle the outbox from the registry's facts: an idempotent sweep, in bounded transactions."""
@@ -160,7 +167,10 @@ class Push:
         # Something takes our frames and does not know them: go on, but ever more slowly, until facts come.
         self._rounds_lost += 1
         if self._rounds_lost > 1:
-            self._pause_until_s = self.clock.now_s() + min(30.0, 0.25 * 2**self._rounds_lost)
+            until_s = self.clock.now_s() + min(30.0, 0.25 * 2**self._rounds_lost)
+            self._holds.lost_until_s = until_s
+            if any(map(by_ctl, lost)):
+                self._holds.urgent_lost_until_s = until_s
             self.speaker.ask_anew()  # ids of this session may be taken by somebody else
         return self._requeue(lost)
 
@@ -174,7 +184,8 @@ class Push:
     def _speak(self, now_s: float) -> None:
         cursors = self.registry.cursors()
         level = self.settings.level_bytes
-        if not self.speaker.due(now_s, cursors, level, waiting=len(self._flights) > 0):
+        due = self.speaker.due(now_s, cursors, level, waiting=len(self._flights) > 0)
+        if not due or now_s < self._holds.full_until_s:
             return
         if len(self._flights):
             self.link.ask_length()
@@ -200,49 +211,44 @@ class Push:
         while True:
             view = self.link.throttle()
             aim = self.settings.frame_bytes if view is None else frame_bytes(view, self.settings.frame_bytes)
-            waits = self._why_wait(now_s, aim, view)
-            if waits or frames >= 8:  # come back for answers before more goes out
+            waits = self._holds.why(now_s, aim, view)
+            if frames >= 8:  # come back for answers before more goes out
                 return frames, packets, sent_bytes, waits
-            claimed = self._claim(aim)
+            claimed = self._claim_urgent(now_s, aim, waits)
+            if claimed is None and not waits:
+                claimed = self._claim(self.lanes.next(), self._framer.batch_bytes_max(aim), aim)
+                nothing = self._holds.why_urgent(now_s, aim) or "nothing waits"
+                waits = "paused or capped" if self.lanes.held else nothing
             if claimed is None:
-                nothing = "paused or capped" if self.lanes.held else "nothing waits"
-                return frames, packets, sent_bytes, nothing
+                return frames, packets, sent_bytes, waits
             frame = self._framer.frame_of(claimed, 0.0 if view is None else view.rate_bytes_s)
-            self._flights.add(sent_of(claimed), len(frame))
-            self.link.send(claimed.entry, frame)
+            sent = sent_of(claimed)
+            self._flights.add(sent, len(frame), self.speaker.next_n())
+            (self.link.send_urgent if by_ctl(sent) else self.link.send)(claimed.entry, frame)
             self.lanes.spent(claimed.lane, len(frame))
             frames += 1
             packets += len(claimed.stored) if isinstance(claimed, Batch) else 0
             sent_bytes += len(frame)
 
-    def _why_wait(self, now_s: float, aim: int, view: ThrottleView | None) -> str:
-        """Why no frame may go now, in a word; empty if one may."""
-        if self.speaker.refusal:
-            return "refused"
-        if not self.speaker.session:
-            return "no session"
-        if now_s < self.speaker.hold_until_s:
-            return "held by the center"
-        if now_s < self._pause_until_s:
-            return "paused after a loss"
-        if view is not None and view.unwritten_bytes >= aim:
-            return "link window"  # one frame waits for room: what comes after it can still be chosen
-        if self._flights.on_the_wire_bytes >= self.settings.link_window_bytes:
-            return "link window"
-        if self._flights.bytes >= self.speaker.window_bytes:
-            return "receipt window"
-        return ""
+    def _claim_urgent(self, now_s: float, aim: int, waits: str) -> Batch | Chunk | None:
+        """Small ones whenever `ctl` has room. A large one goes by `up`, and only the claim shows that it is
+        one: its first chunk may pass the windows, then the lane waits for them (`waits`) until it is through.
+        """
+        if not self._urgent_is_large:
+            waits = self._holds.why_urgent(now_s, aim)
+        if waits:
+            return None
+        # Not as many as might shrink to a frame: urgent packets may have pictures.
+        claimed = self._claim(self.lanes.urgent(), aim - self._flights.ctl_on_the_wire_bytes, aim)
+        self._urgent_is_large = isinstance(claimed, Chunk)
+        return claimed
 
-    def _claim(self, aim: int) -> Batch | Chunk | None:
+    def _claim(self, lanes: Sequence[Lane], batch_bytes: int, chunk_bytes: int) -> Batch | Chunk | None:
         session = self.speaker.session
-        if not session:
+        if not lanes or not session:
             return None
         entry = EntryId(session, self._last.n + 1 if session == self._last.session else 1)
-        lanes = self.lanes.next()
-        if not lanes:
-            return None
-        bytes_max = self._framer.batch_bytes_max(aim)
-        claimed = self.outbox.claim(entry, lanes, bytes_max, aim, self.clock.now_ms())
+        claimed = self.outbox.claim(entry, lanes, batch_bytes, chunk_bytes, self.clock.now_ms())
         if claimed is not None:
             self._last = entry
         return claimed

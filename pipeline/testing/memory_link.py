@@ -5,7 +5,8 @@ values, so a test may look into it or `copy.deepcopy` it.
 
 A frame that was sent is *on the wire* until somebody looks at the broker (either end asks it anything): then
 it arrives. So `cut` right after `send` decides whether what is on the wire arrives or is lost, and in either
-case its answers are never read. What the center has looked at has arrived and cannot be lost by a cut.
+case its answers are never read. What the center has looked at has arrived and cannot be lost by a cut. On the
+control connection only urgent frames stay on the wire: a control message arrives at once, and they before it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.errors import LinkDown
-from pipeline.ports import Accepted, EntryId, Full, SendOutcome
+from pipeline.ports import NO_ENTRY, Accepted, EntryId, Full, SendOutcome
 from pipeline.testing.memory_broker import MemoryRegion
 from pipeline.testing.memory_center import MemoryCenterLink
 
@@ -123,6 +124,7 @@ class MemoryRegionLink:
     link: MemoryLink
     region: str
     wire: deque[tuple[EntryId, bytes]] = field(default_factory=deque)
+    ctl_wire: deque[tuple[EntryId, bytes]] = field(default_factory=deque)
     answers: deque[SendOutcome] = field(default_factory=deque)
     asked: list[int] = field(default_factory=list)
     breaks_next: bool | None = None
@@ -138,13 +140,19 @@ class MemoryRegionLink:
         self.wire.append((entry, frame))
         self._break_in_the_middle(breaks)
 
+    def send_urgent(self, entry: EntryId, frame: bytes) -> None:
+        """On the wire of `ctl`."""
+        breaks = self._use("ctl")
+        self.ctl_wire.append((entry, frame))
+        self._break_in_the_middle(breaks)
+
     def outcomes(self, wait_s: float) -> list[SendOutcome]:  # noqa: ARG002  (nothing to wait for)
         """The answers to all that was sent and not yet asked about."""
-        if not (self.wire or self.answers or "up" in self._broken):
-            return []
-        breaks = self._use("up")
-        self.arrive()
-        self._break_in_the_middle(breaks)
+        for connection, owed in (("up", self.wire or self.answers), ("ctl", self.ctl_wire)):
+            if owed or connection in self._broken:
+                breaks = self._use(connection)
+                self.arrive()
+                self._break_in_the_middle(breaks)
         answers = list(self.answers)
         self.answers.clear()
         return answers
@@ -163,13 +171,11 @@ class MemoryRegionLink:
         return found
 
     def send_control(self, frame: bytes) -> None:
-        """Into `ctl`. A broker without memory is `LinkDown` here: there is nothing to say without it."""
+        """Into `ctl`, behind what is on its wire."""
         breaks = self._use("ctl")
-        if self.link.is_full(frame):
-            raise LinkDown("the center's broker has no memory for a control message; it is tried again")
-        if breaks is not False:
-            ctl = self._held.ctl
-            ctl.add(EntryId(ctl.last.session + 1, 0), frame)
+        self.ctl_wire.append((NO_ENTRY, frame))
+        if breaks is None:
+            self._arrive_ctl()
         self._break_in_the_middle(breaks)
 
     def read_down(self, after: EntryId, wait_s: float) -> list[tuple[EntryId, bytes]]:  # noqa: ARG002
@@ -197,7 +203,8 @@ class MemoryRegionLink:
     # --- for the link ---------------------------------------------------------------------------
 
     def arrive(self) -> None:
-        """What is on this wire reaches the broker, unless the link is cut: then nothing is on it."""
+        """What is on the wires reaches the broker, unless the link is cut: then nothing is on them."""
+        self._arrive_ctl()
         while self.wire:
             entry, frame = self.wire.popleft()
             if entry > self._held.up.last and self.link.is_full(frame):
@@ -206,10 +213,23 @@ class MemoryRegionLink:
             self._held.up.add(entry, frame)  # an id that is not above the last: it is there already
             self.answers.append(Accepted(entry))
 
+    def _arrive_ctl(self) -> None:
+        while self.ctl_wire:
+            entry, frame = self.ctl_wire.popleft()
+            if self.link.is_full(frame):
+                self.answers.append(Full(entry))
+                continue
+            ctl = self._held.ctl
+            ctl.add(EntryId(ctl.last.session + 1, 0), frame)
+            if entry != NO_ENTRY:
+                self.answers.append(Accepted(entry))
+
     def break_off(self, keep_sent: bool | int) -> None:
         """Every open connection breaks; see `MemoryLink.cut`."""
-        kept = len(self.wire) if keep_sent is True else int(keep_sent)
-        self.wire = deque(list(self.wire)[:kept])
+        for wire in (self.wire, self.ctl_wire):
+            kept = len(wire) if keep_sent is True else int(keep_sent)
+            while len(wire) > kept:
+                wire.pop()
         self.arrive()
         self.answers.clear()
         self.asked.clear()

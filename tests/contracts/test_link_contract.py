@@ -11,7 +11,7 @@ import pytest
 from pipeline.adapters.redis_region_link import RedisRegionLink
 from pipeline.adapters.redis_wire import attempts_key
 from pipeline.errors import LinkDenied, LinkDown, Unreachable
-from pipeline.ports import Accepted, DownHint, EntryId, Full, RegionLink, SendOutcome
+from pipeline.ports import NO_ENTRY, Accepted, DownHint, EntryId, Full, RegionLink, SendOutcome
 from tests.contracts.link_rigs import OTHER, REGION, Rig, ValkeyRig, length, rig_of, until
 
 HINT = DownHint(session=1, n=1, facts=7, records=3, answered=2, sizes=(10, 20))
@@ -147,10 +147,22 @@ def test_a_broker_without_memory_says_full_and_takes_frames_once_it_has_some(rig
     entries = send(rig.region, 2, 3)
     assert collect(rig.region, 3) == [Full(entry) for entry in entries]
     assert length(rig.region) == 1
-    ends_with(LinkDown, lambda: rig.region.send_control(b"want"))
     rig.memory_returns()
     assert collect(rig.region, len(send(rig.region, 5, 1))) == [Accepted(EntryId(1, 5))]
     assert [one.id for one in rig.center.read(REGION, "up", 9)] == ["1-1", "1-5"]
+
+
+def test_a_broker_without_memory_for_control_and_urgent_frames_is_a_hold_and_no_break(rig: Rig) -> None:
+    send(rig.region, 1, 1)
+    collect(rig.region, 1)
+    rig.memory_ends()
+    rig.region.send_control(b"want")
+    rig.region.send_urgent(EntryId(1, 2), b"urgent")
+    assert collect(rig.region, 2) == [Full(NO_ENTRY), Full(EntryId(1, 2))]
+    rig.memory_returns()
+    rig.region.send_urgent(EntryId(1, 3), b"urgent")
+    assert collect(rig.region, 1) == [Accepted(EntryId(1, 3))]
+    assert [one.frame for one in rig.center.read(REGION, "ctl", 9)] == [b"urgent"]
 
 
 def test_intake_can_read_and_free_a_broker_without_memory(rig: Rig) -> None:
@@ -173,6 +185,48 @@ def test_control_frames_arrive_in_the_order_sent(rig: Rig) -> None:
     rig.region.send_control(b"second")
     until(lambda: rig.center.lengths([OTHER, REGION]) == {REGION: (2, 0)})
     assert [one.frame for one in rig.center.read(REGION, "ctl", 9)] == [b"first", b"second"]
+
+
+def test_urgent_frames_lie_in_ctl_in_the_order_sent_with_control_frames(rig: Rig) -> None:
+    rig.region.send_control(b"first")
+    rig.region.send_urgent(EntryId(7, 3), b"second")
+    rig.region.send_control(b"third")
+    rig.region.send_urgent(EntryId(7, 9), b"fourth")
+    assert collect(rig.region, 2) == [Accepted(EntryId(7, 3)), Accepted(EntryId(7, 9))]
+    assert [one.frame for one in rig.center.read(REGION, "ctl", 9)] == [
+        b"first",
+        b"second",
+        b"third",
+        b"fourth",
+    ]
+    assert length(rig.region) == 0
+
+
+def test_the_outcomes_of_both_ways_come_together_each_in_its_order(rig: Rig) -> None:
+    up = send(rig.region, 1, 3)
+    urgent = [EntryId(1, n) for n in (4, 6)]
+    for entry in urgent:
+        rig.region.send_urgent(entry, b"u")
+    got = [one.entry for one in collect(rig.region, 5)]
+    assert [entry for entry in got if entry in up] == up
+    assert [entry for entry in got if entry in urgent] == urgent
+    assert rig.region.outcomes(0.0) == []
+
+
+def test_what_was_urgent_on_a_connection_that_broke_has_no_outcome(rig: Rig) -> None:
+    rig.region.send_urgent(EntryId(1, 1), b"u")
+    collect(rig.region, 1)
+    rig.kill()
+
+    def one_more() -> None:
+        rig.region.send_urgent(EntryId(1, 2), b"u")
+        rig.region.outcomes(0.2)
+
+    ends_with(LinkDown, one_more)
+    rig.start()
+    rig.wipe()
+    rig.region.send_urgent(EntryId(1, 3), b"u")
+    assert collect(rig.region, 1) == [Accepted(EntryId(1, 3))]
 
 
 def test_a_length_is_that_of_the_moment_between_the_control_frames_around_it(rig: Rig) -> None:
@@ -355,7 +409,12 @@ def test_a_wrong_password_is_denied_and_not_a_link_that_is_down(valkey: ValkeyRi
 def test_a_region_cannot_touch_another_regions_streams(valkey: ValkeyRig) -> None:
     link = RedisRegionLink(OTHER, valkey.endpoint())
     ends_with(LinkDenied, lambda: length(link))
-    ends_with(LinkDenied, lambda: (link.send_control(b"want"), link.lengths()))
+
+    def speak() -> None:
+        link.send_control(b"want")
+        link.lengths()
+
+    ends_with(LinkDenied, speak)
     with pytest.raises(LinkDenied):
         link.read_down(START, 2.0)
     link.send(EntryId(1, 1), b"x")

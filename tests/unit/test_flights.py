@@ -22,7 +22,7 @@ def chunk(n: int, seq: int, start: int, stop: int) -> Sent:
 def accepted(*frames: Sent) -> Flights:
     flights = Flights()
     for one in frames:
-        flights.add(one, one.bytes)
+        flights.add(one, one.bytes, 1)
         flights.accept(one.entry)
     return flights
 
@@ -67,13 +67,13 @@ def test_only_the_frames_older_than_what_accounts_for_the_stream_are_gone() -> N
 
 def test_a_frame_on_the_wire_is_never_seen_gone() -> None:
     flights = Flights()
-    flights.add(batch(1, 1), 100)
+    flights.add(batch(1, 1), 100, 1)
     assert flights.observe(0, 5, flights.mark()) == 0
 
 
 def test_after_a_cut_a_frame_of_unknown_outcome_is_judged_by_the_stream_alone() -> None:
     flights = Flights()
-    flights.add(batch(1, 1), 100)
+    flights.add(batch(1, 1), 100, 1)
     flights.cut()
     assert flights.on_the_wire_bytes == 0
     assert flights.observe(1, 5, flights.mark()) == 0  # it may be the one that lies there
@@ -83,7 +83,7 @@ def test_after_a_cut_a_frame_of_unknown_outcome_is_judged_by_the_stream_alone() 
 def test_after_a_restart_what_was_in_the_stream_waits_until_newer_frames_account_for_it() -> None:
     flights = Flights([batch(1, 1), batch(2, 2)])
     assert flights.observe(1, 5, flights.mark()) == 0
-    flights.add(batch(3, 3), 100)
+    flights.add(batch(3, 3), 100, 1)
     flights.accept(EntryId(1, 3))
     assert flights.observe(1, 6, flights.mark()) == 2
 
@@ -99,7 +99,7 @@ def test_no_frame_that_lies_in_the_stream_is_ever_seen_gone(
     taken = min(taken, arrived)
     flights = Flights()
     for n in range(1, 9):
-        flights.add(batch(n, n), 100)
+        flights.add(batch(n, n), 100, 1)
         if n <= arrived and known[n - 1]:
             flights.accept(EntryId(1, n))
     flights.cut()
@@ -117,12 +117,12 @@ def test_frames_accepted_after_the_question_do_not_make_older_ones_look_gone(
     taken, known = min(taken, arrived), min(known, arrived)
     flights = Flights()
     for n in range(1, arrived + 1):
-        flights.add(batch(n, n), 100)
+        flights.add(batch(n, n), 100, 1)
         if n <= known:
             flights.accept(EntryId(1, n))
     mark = flights.mark()
     for n in range(arrived + 1, arrived + later + 1):
-        flights.add(batch(n, n), 100)
+        flights.add(batch(n, n), 100, 1)
     for n in range(1, arrived + later + 1):
         flights.accept(EntryId(1, n))
     flights.observe(arrived - taken, 1, mark)

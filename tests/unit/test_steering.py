@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.adapters.steering_file import NAME, SteeredLanes, read_steering, write_steering
 from pipeline.errors import StoreDamaged
-from pipeline.region.lanes import IN_ORDER, LAST_LANE_EVERY, LaneOrder
+from pipeline.region.lanes import LAST_LANE_EVERY, LaneOrder
 from pipeline.testing.clock import ManualClock
 from pipeline.throttle.steering import UNBOUND, Budgets, Cap, Pause, Steering, parse_hours
 from schemas.lanes import Lane
@@ -79,21 +79,21 @@ def test_what_was_asked_is_read_again_as_it_was_said(tmp_path: Path) -> None:
 def test_a_damaged_file_is_said_and_changes_nothing_of_what_held(tmp_path: Path, text: str) -> None:
     write_steering(tmp_path, Steering((PAUSED,)))
     lanes = SteeredLanes(tmp_path, ManualClock())
-    assert lanes.open_lanes(IN_ORDER) == (Lane.URGENT, Lane.CONTROL, Lane.BIOMETRIC)
+    assert lanes.open_lanes(tuple(Lane)) == (Lane.URGENT, Lane.CONTROL, Lane.BIOMETRIC)
     (tmp_path / NAME).unlink()
     (tmp_path / NAME).write_text(text)
     with pytest.raises(StoreDamaged, match="remove it"):
         read_steering(tmp_path)
-    assert lanes.open_lanes(IN_ORDER) == (Lane.URGENT, Lane.CONTROL, Lane.BIOMETRIC)
+    assert lanes.open_lanes(tuple(Lane)) == (Lane.URGENT, Lane.CONTROL, Lane.BIOMETRIC)
 
 
 def test_a_running_side_follows_a_change_at_once(tmp_path: Path) -> None:
     lanes = SteeredLanes(tmp_path, ManualClock())
-    assert lanes.open_lanes(IN_ORDER) == IN_ORDER
+    assert lanes.open_lanes(tuple(Lane)) == tuple(Lane)
     write_steering(tmp_path, Steering((Pause(None, "", "sari", 1),)))
-    assert lanes.open_lanes(IN_ORDER) == ()
+    assert lanes.open_lanes(tuple(Lane)) == ()
     write_steering(tmp_path, Steering())
-    assert lanes.open_lanes(IN_ORDER) == IN_ORDER
+    assert lanes.open_lanes(tuple(Lane)) == tuple(Lane)
 
 
 def test_version_1_of_the_file_is_read(tmp_path: Path) -> None:
@@ -108,6 +108,6 @@ def test_version_1_of_the_file_is_read(tmp_path: Path) -> None:
 
 def test_the_last_lane_goes_first_now_and_then_so_that_it_never_starves() -> None:
     order = LaneOrder()
-    firsts = [order.next()[1] for _ in range(2 * LAST_LANE_EVERY)]
+    firsts = [order.next()[0] for _ in range(2 * LAST_LANE_EVERY)]
     assert firsts.count(Lane.BIOMETRIC) == 2
     assert not order.held
