@@ -50,6 +50,7 @@ class Kind(IntEnum):
     CHUNK = 2
     WANT = 3
     JOIN = 4
+    ANNOUNCE = 5
     ACK = 16
     FACTS = 17
     RECORDS = 18

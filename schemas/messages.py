@@ -48,7 +48,8 @@ class Want(_Message):
     `n` rises with each want of an instance. `grant` rises when the region asks for a new session; `session`
     is the one that it holds (0: none yet). `facts` and `records` are its cursors under the newest
     incarnation of `history`, `level` the bytes of `down` it can take now. `whole` asks for records with
-    their contents, since the region could not find them in its own outbox.
+    their contents, since the region could not find them in its own outbox. `announced_from` is the seq from
+    which on the ack shall restate what is announced (`None`: not at all).
     """
 
     n: Count
@@ -64,6 +65,7 @@ class Want(_Message):
     level: Count
     whole: bool = False
     take_over: bool = False
+    announced_from: Count | None = None
     wire: Count = WIRE_VERSION
     titian: Annotated[str, Field(max_length=64)] = ""
 
@@ -75,6 +77,16 @@ class Partly(_Message):
     ranges: list[Count] = Field(max_length=2 * RANGES_MAX)
 
 
+class Announced(_Message):
+    """Of the seqs `[start, stop)` exactly those of `ranges` (as in `Partly`) are announced and not received;
+    `stop` is 2^63 - 1 where it goes on to the end. `full`: the ledger takes no more of this region now."""
+
+    start: Count = 0
+    stop: Count = 0
+    ranges: list[Count] = Field(default_factory=list, max_length=2 * RANGES_MAX)
+    full: bool = False
+
+
 class Ack(_Message):
     """The center's answer to the latest `want`.
 
@@ -82,8 +94,10 @@ class Ack(_Message):
     another, then this one was superseded). `since` is the ledger's incarnation now; `facts_top` and
     `records_top` the newest numbers when it was made. `window_bytes` bounds what may be accepted and not yet
     acknowledged; a `hold_s` above 0 asks to send nothing but control for that many seconds. `partly` restates
-    in full what is stored of incomplete packets of `epoch`. `rewind` is the common point `(facts, records)`
-    above which the region must drop and fetch again. `refusal` is a code where the center will not serve.
+    in full what is stored of incomplete packets of `epoch`, `announced` what is announced of it, as far as
+    the want asked (`None`: a center that takes no announcements). `rewind` is the common point
+    `(facts, records)` above which the region must drop and fetch again. `refusal` is a code where the center
+    will not serve.
     """
 
     n: Count
@@ -97,6 +111,7 @@ class Ack(_Message):
     hold_s: Annotated[float, Field(ge=0, le=86_400)] = 0.0
     epoch: EpochText
     partly: list[Partly] = Field(default_factory=list, max_length=RANGES_MAX)
+    announced: Announced | None = None
     rewind: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
     superseded: bool = False
     refusal: Annotated[str, Field(max_length=64)] = ""

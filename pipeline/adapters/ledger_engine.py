@@ -36,7 +36,7 @@ from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql import ClauseElement
 
 from pipeline.adapters.ledger_postgresql import one_at_a_time, server_engine
-from pipeline.adapters.ledger_tables import META, SETTING
+from pipeline.adapters.ledger_tables import ANNOUNCED, META, SETTING
 from pipeline.center.outcomes import BadItem
 from pipeline.errors import DiskFull, NotFound, StoreAway, StoreDamaged, StoreError, UsageError
 
@@ -272,8 +272,12 @@ def _create(connection: Connection) -> None:
     connection.execute(insert(SETTING), [{"name": name, "value": 0} for name in names])
 
 
-#: `MIGRATIONS[n]` brings a ledger of version n to n + 1.
-MIGRATIONS: list[Callable[[Connection], None]] = [_create]
+def _announced(connection: Connection) -> None:
+    ANNOUNCED.create(connection, checkfirst=True)
+
+
+#: `MIGRATIONS[n]` brings a ledger of version n to n + 1. The first makes all tables as they are now.
+MIGRATIONS: list[Callable[[Connection], None]] = [_create, _announced]
 
 
 def migrate(connection: Connection) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from pipeline.adapters import ledger_feed, ledger_regions, ledger_verdicts
+from pipeline.adapters import ledger_announced, ledger_feed, ledger_regions, ledger_verdicts
 from pipeline.adapters.ledger_books import Books, forget_old_rates
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_feed import Standing
@@ -26,7 +26,7 @@ from pipeline.center.validation import Decisions, Work
 from pipeline.errors import NotFound
 from schemas.feed import FactGroup, RecordChange
 from schemas.keys import PublicKey
-from schemas.messages import Join, Since
+from schemas.messages import Announced, Join, Since
 from schemas.ranges import Ranges
 
 LEDGER_NAME = "ledger.db"
@@ -136,6 +136,7 @@ class SqlLedger:
             batch = Batch(connection, books)
             batch.take(items)
             facts_no = batch.finish(row.facts_no)
+            ledger_announced.note(connection, books, items)
             frame_bytes = sum(len(item.frame) for item in items)
             books.count("bytes", frame_bytes)
             values |= {"facts_no": facts_no, "last_seen_ms": now_ms}
@@ -198,6 +199,11 @@ class SqlLedger:
             return ledger_feed.records_after(
                 connection, region, position, records_max, bytes_max, by_reference_epoch
             )
+
+    def announced(self, region: str, epoch: str, start: int | None) -> Announced:
+        """What is announced of that epoch from seq `start` on and not received, as far as it fits an ack."""
+        with self._store.read() as connection:
+            return ledger_announced.restated(connection, region, epoch, start)
 
     def partly(self, region: str, epoch: str) -> dict[int, Ranges]:
         """The byte ranges held of that epoch's incomplete packets."""

@@ -12,6 +12,9 @@ body               stored bytes of small packets, one row each
 piece              stored bytes of large packets: disjoint parts by their offset, which are the body once
                    the packet is complete
 assembling         large packets that are not complete: ranges held (flat differences, JSON), failed digests
+announced          packets of which their region has said that they exist, and that are not received: what
+                   `nik_key`, `size`, `digest` and `at_ms` are at the region, and when it told. The row goes
+                   in the transaction that receives the packet
 record             one row per (region, nik): the packet that it was made from, its version and `record_no`
 claim              one row per biometric digest: whose it is. `settled` 0: of a packet that a person decides
                    on
@@ -159,6 +162,23 @@ ASSEMBLING = Table(
     Column("failed", Integer, nullable=False),
     Column("first_ms", BigInteger, nullable=False),
 )
+
+ANNOUNCED = Table(
+    "announced",
+    META,
+    Column("epoch_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("region", String(4), nullable=False),
+    Column("lane", SmallInteger, nullable=False),
+    Column("nik_key", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("told_ms", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+Index("announced_nik", ANNOUNCED.c.nik_key)
+Index("announced_since", ANNOUNCED.c.region, ANNOUNCED.c.told_ms)
 
 RECORD = Table(
     "record",

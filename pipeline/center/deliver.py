@@ -16,7 +16,7 @@ from pipeline.ports import CenterLink, Clock, DownHint, EntryId
 from schemas.feed import FactGroup, RecordChange, Span, pack_facts, pack_records
 from schemas.frame import Header, Kind, seal_frame
 from schemas.keys import PrivateKey, PublicKey
-from schemas.messages import Ack, Partly, Since, Want, pack_message
+from schemas.messages import Ack, Announced, Partly, Since, Want, pack_message
 from schemas.ranges import Ranges, to_wire
 
 #: Packets in a frame of facts, and records (and their bytes before compression) in a frame of records.
@@ -78,6 +78,10 @@ class Feed(Protocol):
         self, region: str, position: int, records_max: int, bytes_max: int, by_reference_epoch: str | None
     ) -> tuple[tuple[RecordChange, ...], int]:
         """The same for records; those whose packet belongs to `by_reference_epoch` come without a head."""
+
+    def announced(self, region: str, epoch: str, start: int | None) -> Announced:
+        """What is announced of that epoch from seq `start` on and not received, as far as it fits an ack.
+        What came since `standing` was asked is missing in it: a region does not announce what it has sent."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +196,7 @@ class Deliver:
             hold_s=standing.hold_s,
             epoch=want.epoch,
             partly=_restated(standing.partly),
+            announced=self._feed.announced(standing.region, want.epoch, want.announced_from),
             rewind=None if rewind is None else list(rewind),
             refusal=standing.refusal,
             clock_ms=max(0, self._clock.now_ms()),

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from schemas.announcement import Announcement, unpack_announcements
 from schemas.bodies import unpack_batch, unpack_chunk
 from schemas.errors import FrameError, InvalidPacket, SchemaError
 from schemas.feed import DETAIL_CHARS_MAX
@@ -64,6 +65,16 @@ class ChunkOf:
 
 
 @dataclass(frozen=True)
+class Announcements:
+    """Packets that exist at the region and will come later."""
+
+    region: str
+    epoch: str
+    lane: Lane
+    packets: tuple[tuple[int, Announcement], ...]
+
+
+@dataclass(frozen=True)
 class Unreadable:
     """The signature holds, but what is inside cannot be read: the packets `seqs` are refused."""
 
@@ -100,7 +111,7 @@ class Quarantined:
     sentence: str
 
 
-Outcome: TypeAlias = Packets | ChunkOf | Unreadable | WantIs | JoinIs | Quarantined
+Outcome: TypeAlias = Packets | ChunkOf | Announcements | Unreadable | WantIs | JoinIs | Quarantined
 
 
 def read_frame(
@@ -163,6 +174,9 @@ def _read_body(header: Header, key: PublicKey, body: bytes) -> Outcome:
             raise FrameError("a chunk is of exactly one packet", code="malformed")
         chunk = unpack_chunk(body)
         return ChunkOf(header.region, header.epoch, header.lane, header.seqs[0][0], *chunk)
+    if header.kind is Kind.ANNOUNCE:
+        packets = zip(numbers(header.seqs), unpack_announcements(body, total(header.seqs)), strict=True)
+        return Announcements(header.region, header.epoch, header.lane, tuple(packets))
     if header.kind is Kind.WANT:
         return WantIs(header.region, key, unpack_message(Want, body))
     raise FrameError(f"a frame of kind {header.kind.name} does not come from a region", code="wrong_kind")

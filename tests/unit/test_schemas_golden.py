@@ -1,8 +1,8 @@
 """Wire version 1 stays readable for ever: frames of the past open, and today's bytes are the same.
 
 `test_schemas_golden.json` holds one frame of each kind as it was written when version 1 was new, and its
-body. It is never made anew: a change of the format is a new version, with a new file beside this one. The
-example in docs/wire.md is drawn from it; `python tests/unit/test_schemas_golden.py` prints that example.
+body. It is never made anew: a change of the format is a new version, with a new file beside this one; what is
+new in a version (a kind, an ack with a new field) is added at its end and stays from then on. The example in docs/wire.md is drawn from it; `python tests/unit/test_schemas_golden.py` prints that example.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from schemas.announcement import Announcement, pack_announcements, unpack_announcements
 from schemas.bodies import ChunkBody, pack_batch, pack_chunk, unpack_batch, unpack_chunk
 from schemas.codec import pack, pack_flat, unpack_flat
 from schemas.feed import FactGroup, RecordChange, Span, pack_facts, pack_records, unpack_facts, unpack_records
 from schemas.frame import Header, Kind, open_body, pack_header, seal_frame, split, verify
 from schemas.keys import PrivateKey
 from schemas.lanes import Lane
-from schemas.messages import Ack, Join, Partly, Since, Want, pack_message, unpack_message
+from schemas.messages import Ack, Announced, Join, Partly, Since, Want, pack_message, unpack_message
 from schemas.packet import Attachment, Packet, pack_head, read_head
 from schemas.verdicts import Reason, Status
 
@@ -96,6 +97,14 @@ ACK = Ack(
     rewind=[4, 5],
     clock_ms=1_767_229_300_100,
 )
+ANNOUNCEMENTS = (
+    Announcement(bytes(range(8)), 600_000, DIGESTS[0], 1_767_229_200_000),
+    Announcement(bytes(range(8, 16)), 700, DIGESTS[1], 1_767_229_100_000),
+)
+ACK_OF_ANNOUNCED = ACK.model_copy(
+    update={"announced": Announced(start=3, stop=700, ranges=[5, 1, 2, 40], full=True)}
+)
+WANT_OF_ANNOUNCED = WANT.model_copy(update={"announced_from": 3})
 JOIN = Join(token=bytes(range(16)), sign=REGION.public.raw.sign, seal=REGION.public.raw.seal)
 
 #: kind -> the body that this version writes of the values above, and the seqs of its header.
@@ -104,6 +113,7 @@ BODIES = {
     Kind.CHUNK: (pack_chunk(1_000, DIGESTS[0], 100, b"a part"), ((9, 10),)),
     Kind.WANT: (pack_message(WANT), ()),
     Kind.JOIN: (pack_message(JOIN), ()),
+    Kind.ANNOUNCE: (pack_announcements(ANNOUNCEMENTS), ((6, 7), (9, 10))),
     Kind.ACK: (pack_message(ACK), ()),
     Kind.FACTS: (pack_facts(SPAN, GROUPS), ()),
     Kind.RECORDS: (pack_records(SPAN, CHANGES), ()),
@@ -113,6 +123,7 @@ BODIES = {
 def _header(kind: Kind) -> Header:
     up = kind < Kind.ACK
     lane = Lane.RECORD if kind in (Kind.BATCH, Kind.RECORDS) else Lane.CONTROL
+    lane = Lane.BIOMETRIC if kind is Kind.ANNOUNCE else lane
     signer, recipient = (REGION, CENTER) if up else (CENTER, REGION)
     return Header(kind, "1806", "k3v9qa", signer.id, recipient.id, lane, BODIES[kind][1])
 
@@ -150,8 +161,16 @@ def test_what_the_first_frames_said_is_still_understood() -> None:
     assert unpack_message(Want, bodies[Kind.WANT]) == WANT
     assert unpack_message(Join, bodies[Kind.JOIN]) == JOIN
     assert unpack_message(Ack, bodies[Kind.ACK]) == ACK
+    assert unpack_announcements(bodies[Kind.ANNOUNCE], 2) == ANNOUNCEMENTS
     assert unpack_facts(bodies[Kind.FACTS]) == (SPAN, GROUPS)
     assert unpack_records(bodies[Kind.RECORDS]) == (SPAN, CHANGES)
+
+
+@pytest.mark.parametrize("message", [WANT_OF_ANNOUNCED, ACK_OF_ANNOUNCED], ids=["want", "ack"])
+def test_messages_that_speak_of_announcements_stay_as_they_were_first_written(message: Want | Ack) -> None:
+    body = bytes.fromhex(json.loads(FILE.read_text())[f"{type(message).__name__.lower()}_of_announced"])
+    assert pack_message(message) == body
+    assert unpack_message(type(message), body) == message
 
 
 def test_digests_and_key_ids_of_the_first_days_are_the_same() -> None:
