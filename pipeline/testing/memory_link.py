@@ -31,10 +31,12 @@ class MemoryLink:
     """The link of all regions and the center's broker. `bytes_max` bounds what its streams hold (`Full`).
 
     `control_overtakes`: a question on the control connection does not wait for frames on the wire of `up`.
+    `up_stalls`: nothing of `up` arrives or is answered for now, as where the line is full.
     """
 
     bytes_max: int | None = None
     control_overtakes: bool = False
+    up_stalls: bool = False
     regions: dict[str, MemoryRegion] = field(default_factory=dict)
     ends: list[MemoryRegionLink] = field(default_factory=list)
     cut_off: set[str] = field(default_factory=set)
@@ -194,7 +196,8 @@ class MemoryRegionLink:
 
     def close(self) -> None:
         """A clean close: what is on the wire arrives, its answers are never read."""
-        self.arrive()
+        self._arrive_ctl()
+        self._arrive_up()
         self.answers.clear()
         self.asked.clear()
         self._open.clear()
@@ -205,6 +208,10 @@ class MemoryRegionLink:
     def arrive(self) -> None:
         """What is on the wires reaches the broker, unless the link is cut: then nothing is on them."""
         self._arrive_ctl()
+        if not self.link.up_stalls:
+            self._arrive_up()
+
+    def _arrive_up(self) -> None:
         while self.wire:
             entry, frame = self.wire.popleft()
             if entry > self._held.up.last and self.link.is_full(frame):
@@ -230,7 +237,8 @@ class MemoryRegionLink:
             kept = len(wire) if keep_sent is True else int(keep_sent)
             while len(wire) > kept:
                 wire.pop()
-        self.arrive()
+        self._arrive_ctl()
+        self._arrive_up()
         self.answers.clear()
         self.asked.clear()
         self._broken |= self._open
