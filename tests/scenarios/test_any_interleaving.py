@@ -42,8 +42,9 @@ class WholeWay(RuleBasedStateMachine):
         rounds=st.sampled_from([4, 4, 0]),
         backed_up=st.booleans(),
         flying=st.integers(0, 4),
+        urgent=st.booleans(),
     )
-    def begin(self, small: bool, seed: int, rounds: int, backed_up: bool, flying: int) -> None:
+    def begin(self, small: bool, seed: int, rounds: int, backed_up: bool, flying: int, urgent: bool) -> None:
         """Most runs begin with a session that is granted and with frames on their way, half of them with a
         backup that is behind: what can go wrong with those would seldom be met otherwise."""
         self.world = World(
@@ -52,24 +53,24 @@ class WholeWay(RuleBasedStateMachine):
         self.rounds(rounds)
         if backed_up:
             self.back_up()
-            self.enqueue(2)
+            self.enqueue(2, urgent)
             self.rounds(rounds)
         for _ in range(flying):
-            self.enqueue(1)
+            self.enqueue(1, urgent)
             self.push()
 
-    def _take(self, line: dict[str, Any] | None) -> None:
+    def _take(self, line: dict[str, Any] | None, urgent: bool) -> None:
         if line is not None:
-            self.here.enqueue(line)
+            self.here.enqueue({**line, "lane": "urgent"} if urgent else line)
 
-    @rule(n=st.integers(1, 4))
-    def enqueue(self, n: int) -> None:
+    @rule(n=st.integers(1, 4), urgent=st.booleans())
+    def enqueue(self, n: int, urgent: bool) -> None:
         for _ in range(n):
-            self._take(next(self.lines, None))
+            self._take(next(self.lines, None), urgent)
 
-    @rule()
-    def enqueue_large(self) -> None:
-        self._take(next(self.large, None))
+    @rule(urgent=st.sampled_from([False, False, True]))
+    def enqueue_large(self, urgent: bool) -> None:
+        self._take(next(self.large, None), urgent)
 
     @rule()
     def push(self) -> None:
