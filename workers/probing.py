@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,16 @@ from pipeline.adapters.disk import free_bytes
 from pipeline.adapters.folder import Folder
 from pipeline.adapters.ledger_reader import LedgerReader
 from pipeline.adapters.outbox_reader import OutboxReader
+from pipeline.adapters.redis_dial import Dial, Endpoint
 from pipeline.adapters.registry_reader import RegistryReader
+from pipeline.adapters.tcp_options import help_of
+from pipeline.adapters.throttled import ThrottledSocket
 from pipeline.errors import TitianError
-from pipeline.inspection import doctor
+from pipeline.inspection import doctor, doctor_kernel
 from pipeline.inspection.doctor import Check
+from pipeline.inspection.doctor_kernel import Host, Kernel
 from pipeline.settings import Settings
+from pipeline.throttle import Controller
 from workers.embedded import ValkeyServer
 from workers.looking import ledger_place, link_of
 from workers.making import LINK_VALKEY
@@ -38,6 +44,8 @@ ANSWER_S = 3.0
 _FSYNCS = 5
 #: Variables of ours that are no settings.
 _OURS = ("TITIAN_DATA", "TITIAN_DEBUG")
+#: Where Linux says which congestion controls are loaded, and which are allowed to everybody.
+_CONGESTION = "/proc/sys/net/ipv4/tcp_{}_congestion_control"
 
 
 def examine(folder: Folder) -> Iterator[Check]:
@@ -81,6 +89,7 @@ def _region(folder: Folder, now_ms: int) -> Iterator[Check]:
     off_ms = link_of(folder).value("clock_off_ms")
     yield doctor.clock_off(None if off_ms is None else int(off_ms))
     yield _link(folder)
+    yield from doctor_kernel.kernel(_kernel(folder))
 
 
 def _center(folder: Folder, now_ms: int, is_up: bool) -> Iterator[Check]:
@@ -155,6 +164,46 @@ def _keys(folder: Folder) -> Check:
         return doctor.keys(0, str(why))
     except (ValueError, KeyError, TypeError, OSError) as why:
         return doctor.keys(0, f"a key cannot be read: {why}")
+
+
+# --- the kernel's part of the link -------------------------------------------------------------------
+
+
+def _kernel(folder: Folder) -> Kernel:
+    """From the open connection, as the worker says; with none, from a socket that asks for the same."""
+    asked, link = folder.settings.throttle, link_of(folder)
+    said, throttle = link.value("kernel"), link.value("throttle")
+    connected = isinstance(said, dict)
+    return Kernel(
+        congestion=asked.congestion,
+        lower_effort=asked.lower_effort,
+        held=said if connected else _tried(asked.congestion, asked.lower_effort),
+        connected=connected,
+        by_answers=connected and isinstance(throttle, dict) and bool(throttle.get("by_answers")),
+        host=Host(_listed("available"), _listed("allowed")),
+    )
+
+
+def _tried(congestion: str, lower_effort: bool) -> dict[str, Any]:
+    """A connection within this machine, dialled as the link's is: nobody accepts it, nothing is sent."""
+    throttled = ThrottledSocket(
+        Controller(), time.monotonic, congestion=congestion, lower_effort=lower_effort
+    )
+    with suppress(OSError, redis.exceptions.RedisError), socket.create_server(("127.0.0.1", 0)) as nobody:
+        dial = Dial(Endpoint("127.0.0.1", nobody.getsockname()[1]), throttled)
+        try:
+            dial.connect()  # type: ignore[no-untyped-call]
+            if dial.dialled is not None:
+                return asdict(help_of(dial.dialled))
+        finally:
+            dial.disconnect()  # type: ignore[no-untyped-call]
+    return {}
+
+
+def _listed(which: str) -> tuple[str, ...]:
+    with suppress(OSError):
+        return tuple(Path(_CONGESTION.format(which)).read_text(encoding="ascii").split())
+    return ()
 
 
 # --- servers --------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from celery.signals import beat_embedded_init, worker_shutting_down
 
 from pipeline.adapters.file_lock import FileLock
 from pipeline.adapters.folder import Folder, write_private
-from pipeline.ports import Clock
+from pipeline.adapters.redis_region_link import RedisRegionLink
+from pipeline.ports import Clock, RegionLink
 from pipeline.region.pull import Pull, Pulled
 from pipeline.region.push import Push
 from pipeline.region.pushed import Pushed
@@ -93,6 +94,7 @@ class RegionSide:
             "in_flight_bytes": self.push.in_flight_bytes,
             "window_bytes": speaker.window_bytes,
             "clock_off_ms": self.pull.clock_off_ms,
+            "kernel": kernel_json(self.push.link),
             "throttle": throttle_json(self.push.link.throttle()),
             "pushed": self.pushed,
             "pulled": self.pulled,
@@ -103,6 +105,13 @@ class RegionSide:
 def throttle_json(view: ThrottleView | None) -> dict[str, Any] | None:
     """How the throttle stands, as it is shown; `None` where the link has none."""
     return None if view is None else {**asdict(view), "state": view.state.value}
+
+
+def kernel_json(link: RegionLink) -> dict[str, Any] | None:
+    """Which of the kernel's help the connection of `up` has; `None` where none is open."""
+    throttled = link.throttled if isinstance(link, RedisRegionLink) else None
+    held = None if throttled is None else throttled.help
+    return None if held is None else asdict(held)
 
 
 def _count(into: dict[str, int], **amounts: int) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline.adapters.tcp_kernel import TcpView, ask, congestion_of, tcp_view
+from pipeline.adapters.tcp_options import TcpHelp, help_of
 from pipeline.throttle import Controller, ThrottleView
 from pipeline.throttle.view import SEGMENT_BYTES
 
@@ -85,6 +86,11 @@ class ThrottledSocket:
     def view(self) -> ThrottleView:
         """How it stands."""
         return replace(self.controller.view(), by_answers=self.by_answers)
+
+    @property
+    def help(self) -> TcpHelp | None:
+        """What the open connection has of the kernel's help; `None` where none is open."""
+        return None if self._sock is None else help_of(self._sock)
 
     # --- writing --------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Inspection: is this side healthy? What was measured goes in, what it means and what to do comes out. Pure.
 
-`workers.probing` measures. A `fail` stops packets or endangers them, a `warn` may; both say what to do.
+`workers.probing` measures. A `fail` stops packets or endangers them, a `warn` may, a `note` is about a
+help that is not there; each says what to do.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 VERSION = 1
-Level = Literal["ok", "warn", "fail"]
+Level = Literal["ok", "note", "warn", "fail"]
 PYTHON_LEAST = (3, 11)
 #: Older SQLite libraries can corrupt a WAL when it is reset.
 SQLITE_LEAST = (3, 51, 3)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.folder import open_folder
+from pipeline.adapters.tcp_kernel import ask
+from pipeline.adapters.tcp_options import TcpHelp
+from pipeline.ports import EntryId
 from tests.unit.cli_rig import Sides, Titian, line, make_sides, write_lines
 from workers.embedded import ValkeyServer
 from workers.making import LINK_VALKEY, link_users
+from workers.region import RegionSide, kernel_json
+from workers.wiring import region_pipeline
 
 
 @pytest.fixture
@@ -35,7 +43,7 @@ def checks(titian: Titian, folder: Path, code: int = 0) -> dict[str, dict[str, A
 def test_two_new_sides_are_healthy(titian: Titian, sides: Sides) -> None:
     for folder in (sides.center, sides.region):
         found = checks(titian, folder)
-        assert {one["level"] for one in found.values()} <= {"ok", "warn"}
+        assert {one["level"] for one in found.values()} <= {"ok", "note", "warn"}
         assert found["running"]["level"] == "warn"
         assert found["fsync"]["level"] == "ok"
         assert not list(folder.glob(".doctor*"))
@@ -147,3 +155,79 @@ def test_admission_takes_effect_at_once_on_the_running_link_broker(titian: Titia
         assert checks(titian, tmp_path / "1807")["link"]["level"] == "ok"
     finally:
         again.stop()
+
+
+# --- the kernel's part (`test_doctor_kernel.py` has how it is judged) ---------------------------------
+
+ALL = asdict(TcpHelp("bbr", True, tcp_info=True, user_timeout_ms=15_000, notsent_bytes=128 * 1024))
+NONE = asdict(TcpHelp("cubic", False, tcp_info=False, user_timeout_ms=0, notsent_bytes=0))
+
+
+def kernel_lines(titian: Titian, folder: Path) -> list[dict[str, Any]]:
+    found = titian("doctor", "--data", folder, "--json").json["checks"]
+    return [one for one in found if one["name"].startswith("kernel ")]
+
+
+def test_a_side_that_does_not_run_tries_what_the_kernel_grants(titian: Titian, sides: Sides) -> None:
+    found = kernel_lines(titian, sides.region)
+    assert len(found) == 5
+    assert all("tried within this machine" in one["said"] for one in found)
+    with socket.socket() as sock:
+        granted = ask(sock)  # what this host says to the same request
+    assert (found[3]["level"] == "ok") is hasattr(socket, "TCP_USER_TIMEOUT")
+    assert (found[0]["level"] == "ok") is granted["congestion"]
+    assert (found[1]["level"] == "ok") is granted["lower_effort"]
+    assert not kernel_lines(titian, sides.center)
+
+
+def test_a_side_that_runs_says_what_its_connection_has(titian: Titian, sides: Sides) -> None:
+    run = sides.region / "run"
+    run.mkdir()
+    (run / "up.lock").write_text(f"{os.getpid()}\n")
+
+    def worker_says(at_ms: int, **said: Any) -> list[str]:
+        (run / "push.json").write_text(json.dumps({"version": 1, "at_ms": at_ms, "state": "up", **said}))
+        return [one["said"] for one in kernel_lines(titian, sides.region)]
+
+    now_ms = SystemClock().now_ms()
+    there = "on the connection to the center"
+    found = worker_says(now_ms, kernel=NONE, throttle={"by_answers": False})
+    assert "cubic is used" in found[0]
+    assert all(there in one for one in found)
+    assert "a proxy" in worker_says(now_ms, kernel=ALL, throttle={"by_answers": True})[2]
+    for old in (
+        worker_says(now_ms, kernel=None),
+        worker_says(now_ms),
+        worker_says(now_ms - 60_000, kernel=NONE),
+    ):
+        assert not any(there in one for one in old)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="a kernel without it")
+def test_the_worker_says_what_its_open_connection_has(
+    titian: Titian, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TITIAN_THROTTLE__CONGESTION", "reno")
+    center, region, port = tmp_path / "center", tmp_path / "region", free_port()
+    titian.ok("init", "center", "--data", center, "--listen", f"127.0.0.1:{port}")
+    titian.ok("admit", "1806", "--data", center, "--out", tmp_path / "1806.join")
+    titian.ok("init", "region", "--join", tmp_path / "1806.join", "--data", region)
+    folder = open_folder(center)
+    server = ValkeyServer(folder.run / LINK_VALKEY, port=port, users=link_users(folder))
+    server.start()
+    (region / "run").mkdir(exist_ok=True)
+    (region / "run" / "up.lock").write_text(f"{os.getpid()}\n")
+    side = RegionSide(*region_pipeline(open_folder(region)), region / "run")
+    try:
+        side.push.link.send(EntryId(1, 1), b"frame")
+        assert side.push.link.outcomes(10.0)
+        side.push_once()
+        told = json.loads((side.run / "push.json").read_text())["kernel"]
+        assert told == ALL | {"congestion": "reno"}
+        found = kernel_lines(titian, region)
+        assert found[0]["said"] == "reno: asked for and granted (on the connection to the center)"
+    finally:
+        side.push.close()
+        side.ask_to_stop()
+        server.stop()
+    assert kernel_json(side.push.link) is None
