@@ -152,7 +152,7 @@ def _held(connection: Connection, region: str, what: str = "announced") -> int:
 
 
 def restated(connection: Connection, region: str, epoch: str, start: int | None) -> Announced:
-    """What is announced of that epoch from `start` on (`None`: nothing was asked), as far as it fits an ack."""
+    """What is announced of that epoch from `start` on (`None`: nothing was asked), as far as an ack holds."""
     full = _held(connection, region) >= REGION_PACKETS_MAX
     if start is None:
         return Announced(full=full)

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import and_, func, select
 
+from pipeline.adapters.ledger_announced import AnnouncedRow, find
 from pipeline.adapters.ledger_niks import NO_NIK, nik_key
 from pipeline.adapters.ledger_packets import reasons_of
 from pipeline.adapters.ledger_shelf import LedgerShelf
-from pipeline.adapters.ledger_tables import EPOCH, EVENT, PACKET, QUARANTINE
+from pipeline.adapters.ledger_tables import ANNOUNCED, EPOCH, EVENT, PACKET, QUARANTINE
 from schemas.errors import SchemaError
 from schemas.identity import PacketId
 from schemas.lanes import Lane
@@ -86,6 +87,18 @@ class LedgerHistory(LedgerShelf):
         return self._packets(
             PACKET.c.nik_key == NO_NIK, PACKET.c.status == int(Status.REFUSED), *of, newest=limit
         )
+
+    def announced(self, packet: PacketId | None = None, nik: str | None = None) -> list[AnnouncedRow]:
+        """Packets that are announced and not here: of that identity, of that citizen, or all. Of a NIK only 8
+        bytes of its hash are known before the packet is here, and another's may have the same."""
+        where: list[Any] = []
+        if packet is not None:
+            where = [EPOCH.c.region == packet.region, EPOCH.c.epoch == packet.epoch]
+            where.append(ANNOUNCED.c.seq == packet.seq)
+        if nik is not None:
+            where.append(ANNOUNCED.c.nik_key == nik_key(nik))
+        with self._store.read() as connection:
+            return find(connection, *where)
 
     def events(self, packet: PacketId) -> list[EventRow]:
         """A packet's history, oldest first."""

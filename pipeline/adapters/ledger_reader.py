@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from pipeline.adapters.ledger_announced import AnnouncedAmount, AnnouncedRow, amounts
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_history import EventRow, LedgerHistory, PacketRow, QuarantineRow
 from pipeline.adapters.ledger_tables import (
@@ -26,7 +27,7 @@ from pipeline.adapters.ledger_tables import (
 from schemas.lanes import Lane
 from schemas.verdicts import Status
 
-__all__ = ["Counts", "EventRow", "LedgerReader", "PacketRow", "QuarantineRow", "RegionRow"]
+__all__ = ["AnnouncedRow", "Counts", "EventRow", "LedgerReader", "PacketRow", "QuarantineRow", "RegionRow"]
 
 #: Statuses of packets that still wait for their verdict (a person's decision is not waited for).
 UNVERDICTED = (Status.RECEIVED_AT_CENTRAL, Status.SEARCH_FAILURE_AT_CENTRAL)
@@ -120,6 +121,11 @@ class LedgerReader(LedgerHistory):
             for minute, what, n in rows:
                 found.setdefault(minute, {})[what] = int(n)
         return found
+
+    def announced_amounts(self) -> dict[str, AnnouncedAmount]:
+        """How much of each region is announced and not here (a region that has nothing of it is left out)."""
+        with self._store.read() as connection:
+            return amounts(connection)
 
     def regions(self) -> list[RegionRow]:
         """Every region that was ever admitted."""

@@ -19,6 +19,7 @@
                                 that wait to be claimed; no row: nothing covered, and all or nothing waits
     sent(session, n, lane, seqs, first, last, start, stop, bytes)    claimed frames; `seqs` without those that
                                 the center has spoken of; `start`, `stop` of a chunk, NULL for a batch
+    announced(seq, lane)        packets without a receipt of which the center was told that they exist
     counter(lane, what, packets, bytes)    what: a Status, 0: no word, -1: waiting (bytes: not yet claimed)
     tally(what, n)              rare things that are counted: forks, foreign facts, losses
     event(id, at_ms, what, first, last, ranges, detail)    what happened to which seqs; no names, no NIKs
@@ -87,4 +88,8 @@ INSERT INTO lane VALUES (0, 0), (1, 0), (2, 0), (3, 0);
 INSERT INTO counter SELECT l.lane, w.value, 0, 0
   FROM lane l, (SELECT value FROM json_each('[-1, 0, 1, 2, 3, 4, 5, 6, 7, 8]')) w;
 """
-LAYOUT = Layout("outbox", 0x7469_6F62, (_FIRST,))
+_ANNOUNCED = """
+CREATE TABLE announced(seq INTEGER PRIMARY KEY, lane INTEGER NOT NULL);
+CREATE INDEX announced_lane ON announced(lane);
+"""
+LAYOUT = Layout("outbox", 0x7469_6F62, (_FIRST, _ANNOUNCED))

@@ -63,7 +63,7 @@ def begin_epoch(db: apsw.Connection, books: Books, lost: Loss, now_ms: int) -> s
             "SELECT now_seq, seq FROM past WHERE epoch = ? AND now_seq < seq ORDER BY seq", (old,)
         ).fetchall()
         db.executemany(f"UPDATE {table} SET seq = ? WHERE seq = ?", moves)
-    for table in ("again", "large", "sent"):
+    for table in ("again", "large", "sent", "announced"):
         db.execute(f"DELETE FROM {table}")
     db.execute("UPDATE lane SET cursor = 0")
     recount(db)

@@ -134,6 +134,8 @@ def _apply(db: apsw.Connection, books: Books, position: int, group: FactGroup, r
             "WHERE seq >= ?4 AND seq < ?5 AND (fact_no IS NULL OR fact_no < ?2)",
             (int(group.status), position, reasons, start, stop),
         )
+        if group.status.receipt:
+            db.execute("DELETE FROM announced WHERE seq >= ? AND seq < ?", (start, stop))
     _count(books, group, newer)
     books.event(group.status.name, from_numbers(row.seq for row in newer), f"fact {position}")
 

@@ -19,6 +19,7 @@ from pipeline.adapters import outbox_claims, outbox_intake, outbox_loss, outbox_
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.disk import Ballast, check_room
 from pipeline.adapters.high_water import HighWaterFile
+from pipeline.adapters.outbox_announced import OutboxAnnounced
 from pipeline.adapters.outbox_books import EVENTS_MAX, Books
 from pipeline.adapters.outbox_bytes import read_heads, read_span
 from pipeline.adapters.outbox_draft import AlreadyTaken, Draft, Taken
@@ -63,6 +64,7 @@ class SqliteOutbox:
         self._lock_path = folder / UPLOADS_LOCK_NAME
         self._ballast = Ballast(folder / BALLAST_NAME, settings.ballast_bytes)
         self._local = threading.local()
+        self.announced = OutboxAnnounced(self._database, self._write)
         db = self._database.db
         self.region = str(db.execute("SELECT value FROM meta WHERE key = 'region'").get)
         self.epoch = str(db.execute("SELECT epoch FROM epoch ORDER BY n DESC LIMIT 1").get)

@@ -27,6 +27,8 @@ from pipeline.ports import (
     Registry,
     Sent,
 )
+from pipeline.region.announcer import Announcer
+from pipeline.region.announcing import ToldStore
 from pipeline.region.backoff import Backoff
 from pipeline.region.flights import Flights, by_ctl
 from pipeline.region.framing import Framer, sent_of
@@ -60,11 +62,13 @@ class Push:
     token: bytes = b""
     lanes: LaneOrder = field(default_factory=LaneOrder)
     rng: random.Random = field(default_factory=random.Random)
+    told: ToldStore | None = None
     denied: str = ""
     backoff: Backoff = field(init=False)
     _flights: Flights = field(init=False)
     _holds: Holds = field(init=False)
     _framer: Framer = field(init=False)
+    _announcer: Announcer = field(init=False)
     _last: EntryId = field(default_factory=lambda: EntryId(0, 0))
     _handled_n: int = 0
     _rounds_lost: int = 0
@@ -76,6 +80,7 @@ class Push:
         self._flights = Flights(self.outbox.in_flight())
         self._holds = Holds(self.speaker, self._flights, self.settings)
         self._framer = Framer(self.outbox.region, self.outbox.epoch, self.ours, self.center)
+        self._announcer = Announcer(self.told)
         self.backoff = Backoff(self.rng)
 
     @property
@@ -96,6 +101,7 @@ class Push:
             requeued = self._hear(self.registry.cursors())
             self._speak(now_s)
             frames, packets, sent_bytes, waits = self._send(now_s)
+            self._announce(now_s)
         except LinkDown:
             self._went_down(now_s)
             return Pushed(settled=settled, forks=forks, waits="link down")
@@ -161,6 +167,7 @@ class Push:
         if cursors.facts < ack.facts_top or self.outbox.settled_to() < ack.facts_top:
             return 0
         self._handled_n = ack.n
+        self._announcer.hear(ack)
         lost = self._flights.lost(ack.n)
         if not lost:
             return 0
@@ -184,7 +191,8 @@ class Push:
     def _speak(self, now_s: float) -> None:
         cursors = self.registry.cursors()
         level = self.settings.level_bytes
-        due = self.speaker.due(now_s, cursors, level, waiting=len(self._flights) > 0)
+        waiting = len(self._flights) > 0 or self._announcer.waits
+        due = self.speaker.due(now_s, cursors, level, waiting)
         if not due or now_s < self._holds.full_until_s:
             return
         if len(self._flights):
@@ -201,7 +209,7 @@ class Push:
             cursors=cursors,
             level=level,
         )
-        self.link.send_control(self._framer.seal(Kind.WANT, pack_message(want)))
+        self.link.send_control(self._framer.seal(Kind.WANT, pack_message(self._announcer.ask(want))))
         self._came_up()
 
     # --- what is sent ---------------------------------------------------------------------------
@@ -226,9 +234,19 @@ class Push:
             self._flights.add(sent, len(frame), self.speaker.next_n())
             (self.link.send_urgent if by_ctl(sent) else self.link.send)(claimed.entry, frame)
             self.lanes.spent(claimed.lane, len(frame))
+            self._announcer.left(claimed.lane, sent.bytes, len(frame), now_s)
             frames += 1
             packets += len(claimed.stored) if isinstance(claimed, Batch) else 0
             sent_bytes += len(frame)
+
+    def _announce(self, now_s: float) -> None:
+        """What will not leave within seconds is made known at least."""
+        if not self.speaker.session or self.speaker.refusal or now_s < self._holds.full_until_s:
+            return
+        n, seal = self.speaker.next_n(), self._framer.seal
+        frame = self._announcer.frame(now_s, self.clock.now_ms(), n, seal)
+        if frame is not None:
+            self.link.send_control(frame)
 
     def _claim_urgent(self, now_s: float, aim: int, waits: str) -> Batch | Chunk | None:
         """Small ones whenever `ctl` has room. A large one goes by `up`, and only the claim shows that it is

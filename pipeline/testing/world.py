@@ -85,6 +85,7 @@ class World:
             self.push_settings,
             token=TOKEN,
             rng=self.rng,
+            told=self.outbox.announced,
         )
         self.pull = Pull(
             self.outbox, self.registry, down, speaker, self.clock, self.region_key, center, rng=self.rng

@@ -2,7 +2,8 @@
 
 `test_schemas_golden.json` holds one frame of each kind as it was written when version 1 was new, and its
 body. It is never made anew: a change of the format is a new version, with a new file beside this one; what is
-new in a version (a kind, an ack with a new field) is added at its end and stays from then on. The example in docs/wire.md is drawn from it; `python tests/unit/test_schemas_golden.py` prints that example.
+new in a version (a kind, a message with a new field) is added at its end and stays from then on. The example
+in docs/wire.md is drawn from it; `python tests/unit/test_schemas_golden.py` prints that example.
 """
 
 from __future__ import annotations
