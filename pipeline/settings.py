@@ -73,10 +73,12 @@ class LinkPart(_Part):
 
 class LedgerPart(_Part):
     """`url`: an SQLAlchemy URL (PostgreSQL by psycopg); empty: SQLite in the folder. `events_days`: how long
-    a packet's history is kept after its final verdict."""
+    a packet's history is kept after its final verdict. `parts_days`: how long the parts of a large packet are
+    kept after the last of them came."""
 
     url: str = ""
     events_days: Annotated[int, Field(ge=1)] = 90
+    parts_days: Annotated[int, Field(ge=1)] = 30
 
 
 class IntakePart(_Part):

@@ -26,7 +26,7 @@ from workers.wiring import CenterParts, broker_url
 SLICE_S = 30.0
 #: How long a blocked region waits before its level is looked at again, seconds.
 LEVEL_S = 0.05
-#: How often old events are looked for, seconds.
+#: How often it is looked for what may be forgotten, seconds.
 FORGET_S = 3600.0
 
 
@@ -38,6 +38,7 @@ class CenterSide:
     app: Celery
     run_folder: Path
     events_days: int = 90
+    parts_days: int = 30
     stop: threading.Event = field(default_factory=threading.Event)
     dirty: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
@@ -82,12 +83,17 @@ class CenterSide:
         return 0.0 if done.packets else None
 
     def _forget(self) -> None:
-        """Old events go, at most once an hour, while nothing else is to do."""
+        """Old events, and parts that nobody completes, go at most once an hour, while there is no work."""
         now_s = self.parts.clock.now_s()
         if now_s - self._forget_s >= FORGET_S:
             self._forget_s = now_s  # first, so that a failure is not repeated at every nudge
-            gone = self.parts.ledger.forget_events(self.events_days, self.parts.clock.now_ms())
-            self.counts["events_forgotten"] = self.counts.get("events_forgotten", 0) + gone
+            ledger, now_ms = self.parts.ledger, self.parts.clock.now_ms()
+            gone = {
+                "events_forgotten": ledger.forget_events(self.events_days, now_ms),
+                "parts_discarded": ledger.forget_parts(self.parts_days, now_ms),
+            }
+            for what, n in gone.items():
+                self.counts[what] = self.counts.get(what, 0) + n
 
     def deliver_once(self) -> float | None:
         """Serve the regions that have news; `None` when none is left."""
@@ -123,7 +129,8 @@ class CenterSide:
 def center_application(folder: Folder) -> Celery:
     """The Celery application of a center's worker, with its three tasks registered."""
     app = make_application("titian-center", broker_url(folder), (INTAKE, VALIDATE, DELIVER), CENTER_BEAT)
-    side = CenterSide(CenterParts(folder), app, folder.run, folder.settings.ledger.events_days)
+    kept = folder.settings.ledger
+    side = CenterSide(CenterParts(folder), app, folder.run, kept.events_days, kept.parts_days)
 
     @app.task(name=INTAKE)
     def intake() -> None:

@@ -27,6 +27,8 @@ listen = {listen}
 # url = ""
 # How long the history of a packet is kept after its final verdict, days.
 # events_days = 90
+# How long the parts of a large packet are kept when no more of it comes, days.
+# parts_days = 30
 
 [intake]
 # What one region may have sent and not yet seen acknowledged, bytes.

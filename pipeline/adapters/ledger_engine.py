@@ -1,4 +1,4 @@
-"""Step 4: how the ledger is opened and written: transactions, the write turn, migrations, foreign errors.
+"""Step 4: how the ledger is opened and written: transactions, the write turn, foreign errors.
 
 SQLite: WAL, `synchronous=FULL`, `BEGIN IMMEDIATE` for every write. Its busy handler sleeps and asks again,
 which starves one of several writers, so writers stand in line at a lock file first (the *write turn*; it
@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,17 @@ from sqlalchemy import (
     create_engine,
     event,
     exc,
-    insert,
     inspect,
     select,
-    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.sql import ClauseElement
 
-from pipeline.adapters.ledger_postgresql import one_at_a_time, server_engine
-from pipeline.adapters.ledger_tables import ANNOUNCED, META, SETTING
+from pipeline.adapters.ledger_migrations import migrate
+from pipeline.adapters.ledger_postgresql import server_engine
+from pipeline.adapters.ledger_tables import SETTING
 from pipeline.center.outcomes import BadItem
 from pipeline.errors import DiskFull, NotFound, StoreAway, StoreDamaged, StoreError, UsageError
 
@@ -261,37 +260,3 @@ def _store_error(why: exc.DBAPIError) -> Exception:
     if "connection" in text:
         return StoreAway(f"the ledger's database does not answer ({text})")
     return StoreError(f"the ledger could not do that: {text}")
-
-
-# --- migrations ---------------------------------------------------------------------------------
-
-
-def _create(connection: Connection) -> None:
-    META.create_all(connection)
-    names = ("schema", "keys", "verdicts", "probe")
-    connection.execute(insert(SETTING), [{"name": name, "value": 0} for name in names])
-
-
-def _announced(connection: Connection) -> None:
-    ANNOUNCED.create(connection, checkfirst=True)
-
-
-#: `MIGRATIONS[n]` brings a ledger of version n to n + 1. The first makes all tables as they are now.
-MIGRATIONS: list[Callable[[Connection], None]] = [_create, _announced]
-
-
-def migrate(connection: Connection) -> None:
-    """Bring the ledger to this version, within the transaction; raises `UsageError` for a newer one."""
-    one_at_a_time(connection)
-    SETTING.create(connection, checkfirst=True)
-    found = connection.execute(select(SETTING.c.value).where(SETTING.c.name == "schema")).scalar()
-    version = 0 if found is None else int(found)
-    if version > len(MIGRATIONS):
-        raise UsageError(
-            f"the ledger has version {version}, this Titian reads {len(MIGRATIONS)}: update Titian"
-        )
-    for step in MIGRATIONS[version:]:
-        step(connection)
-    if version < len(MIGRATIONS):
-        done = update(SETTING).where(SETTING.c.name == "schema").values(value=len(MIGRATIONS))
-        connection.execute(done)

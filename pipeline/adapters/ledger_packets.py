@@ -143,7 +143,7 @@ class Batch:
         epoch = self._epoch(batch.epoch)
         seqs = [one.seq for one in batch.read]
         self._look(epoch, from_numbers([*seqs, *(seq for seq, _ in batch.refused)]))
-        slots, lane, fresh, again = self._slots, int(batch.lane), 0, 0
+        slots, lane, fresh, again, twice = self._slots, int(batch.lane), 0, 0, 0
         for one in batch.read:
             key = (epoch, one.seq)
             slot = slots.get(key)
@@ -153,13 +153,14 @@ class Batch:
                 fresh += 1
             elif slot.digest == one.digest:
                 self._touched[key] = None
-                again += 1
+                again, twice = again + 1, twice + len(one.stored)
             else:
                 self._fork(key)
         for seq, reason in batch.refused:
             self._refuse((epoch, seq), lane, reason)
         self._count("received", fresh)
         self._count("duplicates", again)
+        self.books.count("bytes_twice", twice)
         if seqs:
             detail = f"{fresh} packets" + (f", {again} of the batch were there already" if again else "")
             self.books.event("received" if fresh else "received_again", epoch, seqs[0], seqs[-1], detail)
@@ -173,12 +174,16 @@ class Batch:
         if slot is not None and slot.status != _REFUSED:
             if slot.digest != chunk.digest:
                 self._fork(key)
-            elif key not in self._touched:
+                return
+            self.books.count("bytes_twice", len(chunk.data))
+            if key not in self._touched:
                 self._touched[key] = None
                 self._count("duplicates")
             return
         held = self._assemblies.get(key) or pieces.load(self.connection, *key)
-        self._assemblies[key] = pieces.add(self.connection, held, epoch, chunk, self.books.now_ms)
+        held, twice = pieces.add(self.connection, held, epoch, chunk, self.books.now_ms)
+        self.books.count("bytes_twice", twice)
+        self._assemblies[key] = held
 
     def _unreadable(self, refused: Unreadable) -> None:
         epoch = self._epoch(refused.epoch)

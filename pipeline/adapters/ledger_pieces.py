@@ -37,7 +37,8 @@ _INSERT = Statement(
 
 @dataclass
 class Assembly:
-    """A large packet of which some bytes are here. `failed`: how often it came out with a wrong digest."""
+    """A large packet of which some bytes are here. `failed`: how often it came out with a wrong digest;
+    `last_ms`: when the last chunk of it came."""
 
     epoch_id: int
     seq: int
@@ -46,7 +47,7 @@ class Assembly:
     lane: int
     ranges: Ranges
     failed: int
-    first_ms: int
+    last_ms: int
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,15 @@ def load(connection: Connection, epoch_id: int, seq: int) -> Assembly | None:
         row.lane,
         from_wire(json.loads(row.ranges)),
         row.failed,
-        row.first_ms,
+        row.last_ms,
     )
 
 
 def add(
     connection: Connection, held: Assembly | None, epoch_id: int, chunk: ChunkOf, now_ms: int
-) -> Assembly:
-    """Store what is new of a chunk; returns what is held then (not yet written down: see `finish`).
+) -> tuple[Assembly, int]:
+    """Store what is new of a chunk; returns what is held then (not yet written down: see `finish`), and how
+    many bytes of the chunk were held before.
 
     A chunk that names another digest or size than what is held begins anew: nothing was promised of that yet.
     """
@@ -113,7 +115,8 @@ def add(
     ]
     _INSERT.many(connection, rows)
     held.ranges = merge((*held.ranges, (chunk.offset, end)))
-    return held
+    held.last_ms = now_ms
+    return held, len(chunk.data) - sum(len(data) for _, _, _, data in rows)
 
 
 def finish(connection: Connection, held: Assembly) -> Assembled:
@@ -193,7 +196,7 @@ def _write(connection: Connection, held: Assembly) -> None:
         "lane": held.lane,
         "ranges": json.dumps(to_wire(held.ranges)),
         "failed": held.failed,
-        "first_ms": held.first_ms,
+        "last_ms": held.last_ms,
     }
     connection.execute(
         upsert(connection, ASSEMBLING)

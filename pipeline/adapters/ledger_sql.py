@@ -16,7 +16,7 @@ from pipeline.adapters import ledger_announced, ledger_feed, ledger_regions, led
 from pipeline.adapters.ledger_books import Books, forget_old_rates
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_feed import Standing
-from pipeline.adapters.ledger_forget import DAY_MS, forget_old_events
+from pipeline.adapters.ledger_forget import DAY_MS, forget_old_events, forget_old_parts
 from pipeline.adapters.ledger_packets import Batch
 from pipeline.adapters.ledger_reader import LedgerReader
 from pipeline.adapters.ledger_tables import REGION, SETTING
@@ -171,6 +171,11 @@ class SqlLedger:
         before_ms = now_ms - days * DAY_MS
         gone, self._forgotten_to = forget_old_events(self._store, self._forgotten_to, before_ms)
         return gone
+
+    def forget_parts(self, days: int, now_ms: int) -> int:
+        """Discard the parts of packets of which no chunk came for `days`; returns of how many packets. A
+        region that still has such a packet sends it whole."""
+        return forget_old_parts(self._store, now_ms - days * DAY_MS, now_ms)
 
     # --- the feed -------------------------------------------------------------------------------
 

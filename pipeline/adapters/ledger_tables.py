@@ -11,7 +11,8 @@ packet             one row per packet for ever, with the center's latest word (i
 body               stored bytes of small packets, one row each
 piece              stored bytes of large packets: disjoint parts by their offset, which are the body once
                    the packet is complete
-assembling         large packets that are not complete: ranges held (flat differences, JSON), failed digests
+assembling         large packets that are not complete: ranges held (flat differences, JSON), failed digests,
+                   and when the last chunk of them came (`last_ms`)
 announced          packets of which their region has said that they exist, and that are not received: what
                    `nik_key`, `size`, `digest` and `at_ms` are at the region, and when it told. The row goes
                    in the transaction that receives the packet
@@ -22,7 +23,8 @@ incarnation        the lives of the ledger; incarnation_start: the last numbers 
                    region
 quarantine         frames that did not verify or could not be read, bounded per region, the oldest go first
 tally              packets by region, lane and status, as they are now
-counter            what happened, by region, since the beginning; rate: the same by minute
+counter            what happened, by region, since the beginning; rate: the same by minute. `bytes_twice`:
+                   contents that came although they were held already
 event              a packet's history: `what` happened to seqs `seq_first` to `seq_last`
 setting            `schema` (the version of this layout), `keys` (rises when a key changes), `verdicts`
                    (locked by whoever writes about more than one region: the validator above all) and `probe`
@@ -160,7 +162,7 @@ ASSEMBLING = Table(
     Column("lane", SmallInteger, nullable=False),
     Column("ranges", Text, nullable=False),
     Column("failed", Integer, nullable=False),
-    Column("first_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
 )
 
 ANNOUNCED = Table(
