@@ -42,6 +42,7 @@ def _region(found: dict[str, Any]) -> list[str]:
         "",
         _rates(found),
         _eta(found),
+        *_announced_here(found),
         *(f"held: {lane['held']}" for lane in found["lanes"].values() if lane.get("held")),
         _link(found["link"]),
         _runway(found["runway"]),
@@ -67,6 +68,20 @@ def _eta(found: dict[str, Any]) -> str:
     if found["eta_s"] is None:
         return "nothing moves: no time can be given"
     return f"at this rate all of it is at the center in {span(found['eta_s'])}"
+
+
+def _announced_here(found: dict[str, Any]) -> list[str]:
+    if not found["announced"]:
+        return []
+    return [f"announced, so that the center knows of them before they come: {number(found['announced'])}"]
+
+
+def _announced_there(found: dict[str, Any]) -> list[str]:
+    if not found["announced"]:
+        return []
+    since_s = max(0.0, (found["at_ms"] - (found["announced_since_ms"] or found["at_ms"])) / 1000)
+    amount = f"{number(found['announced'])} packets ({size(found['announced_bytes'])})"
+    return [f"announced and not arrived yet: {amount}, the first {span(since_s)} ago"]
 
 
 def _link(link: dict[str, Any]) -> str:
@@ -101,25 +116,8 @@ def _center(found: dict[str, Any]) -> list[str]:
         "" if found["running"] else "not running",
     ]
     if found["regions"]:
-        lines.append(
-            plain_table(
-                ["region", "state", "received", "no verdict", "in part", "refused", "records", "last heard"],
-                [
-                    [
-                        one["region"],
-                        one["state"],
-                        number(one["received"]),
-                        number(one["unverdicted"]),
-                        number(one["waiting"]),
-                        number(one["dead"]),
-                        number(one["records"]),
-                        "never" if one["last_seen_s"] is None else f"{span(one['last_seen_s'])} ago",
-                    ]
-                    for one in found["regions"]
-                ],
-                right=range(2, 8),
-            )
-        )
+        lines.append(_regions(found["regions"]))
+    lines += _announced_there(found)
     for window, rates in found["rates"].items():
         lines.append(
             f"last {window}: received {rate(rates['received']['packets_s'])}, "
@@ -128,6 +126,24 @@ def _center(found: dict[str, Any]) -> list[str]:
     if found["by_status"]:
         lines.append("by status: " + _statuses(found["by_status"]))
     return lines + _alarms(found)
+
+
+def _regions(regions: list[dict[str, Any]]) -> str:
+    counts = ("received", "unverdicted", "waiting", "announced", "dead", "records")
+    heads = ["received", "no verdict", "in part", "announced", "refused", "records"]
+    return plain_table(
+        ["region", "state", *heads, "last heard"],
+        [
+            [
+                one["region"],
+                one["state"],
+                *(number(one[name]) for name in counts),
+                "never" if one["last_seen_s"] is None else f"{span(one['last_seen_s'])} ago",
+            ]
+            for one in regions
+        ],
+        right=range(2, 9),
+    )
 
 
 def _statuses(by_status: dict[str, int]) -> str:

@@ -130,7 +130,7 @@ def regions(data: Data = None, as_json: Json = False) -> None:
     """
     from pipeline.adapters.clock import SystemClock
     from pipeline.adapters.ledger_reader import LedgerReader
-    from pipeline.inspection.depth import regions_json
+    from pipeline.inspection.regions import regions_json
     from workers import render
     from workers.looking import ledger_place
 

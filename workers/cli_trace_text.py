@@ -21,7 +21,7 @@ def trace_text(found: dict[str, Any]) -> Iterator[str]:
 
 def _packet(packet: dict[str, Any]) -> Iterator[str]:
     yield f"{packet['id']}  {packet['state']}: {packet['meaning']}"
-    yield f"  {packet['kind']}, lane {packet['lane']}, {size(packet['size'])}"
+    yield f"  {packet['kind'] or 'kind not known yet'}, lane {packet['lane']}, {size(packet['size'])}"
     yield f"  recorded {when(packet['recorded_ms'])}"
     for reason in packet["reasons"]:
         yield f"  {clean(reason['en'])}"

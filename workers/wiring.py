@@ -72,17 +72,7 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> tuple[Push, P
     up, down = RedisRegionLink(join.region, at, throttle=throttle), RedisRegionLink(join.region, at)
     lanes = LaneOrder(SteeredLanes(folder.path, clock))
     push = Push(
-        outbox,
-        registry,
-        up,
-        speaker,
-        clock,
-        ours,
-        center,
-        pushing,
-        join.token,
-        lanes,
-        told=outbox.announced,
+        outbox, registry, up, speaker, clock, ours, center, pushing, join.token, lanes, told=outbox.announced
     )
     return push, Pull(outbox, registry, down, speaker, clock, ours, center), clock
 

@@ -27,7 +27,16 @@ from pipeline.adapters.ledger_tables import (
 from schemas.lanes import Lane
 from schemas.verdicts import Status
 
-__all__ = ["AnnouncedRow", "Counts", "EventRow", "LedgerReader", "PacketRow", "QuarantineRow", "RegionRow"]
+__all__ = [
+    "AnnouncedAmount",
+    "AnnouncedRow",
+    "Counts",
+    "EventRow",
+    "LedgerReader",
+    "PacketRow",
+    "QuarantineRow",
+    "RegionRow",
+]
 
 #: Statuses of packets that still wait for their verdict (a person's decision is not waited for).
 UNVERDICTED = (Status.RECEIVED_AT_CENTRAL, Status.SEARCH_FAILURE_AT_CENTRAL)

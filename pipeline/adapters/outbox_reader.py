@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from pipeline.adapters.outbox_announced import told_by_lane
 from pipeline.adapters.outbox_books import ranges_of
 from pipeline.adapters.outbox_bytes import read_heads
 from pipeline.adapters.outbox_claims import in_flight, large_of, waits
@@ -45,7 +46,8 @@ class Amount(NamedTuple):
 class LaneCounts(NamedTuple):
     """One lane. `waiting` (of its bytes: those not yet claimed) + `in_stream` = `without_receipt`, the dead
     not counted. `unverdicted`: no verdict (not even one that is not final) and no refusal; `unfinal`: no
-    final one. `by_status`: packets by the center's latest word (`None`: no word yet)."""
+    final one. `by_status`: packets by the center's latest word (`None`: no word yet). `announced`: packets
+    without a receipt of which the center was told."""
 
     lane: Lane
     total: Amount
@@ -56,6 +58,7 @@ class LaneCounts(NamedTuple):
     unfinal: Amount
     dead: Amount
     by_status: dict[Status | None, Amount]
+    announced: int = 0
 
 
 class Found(NamedTuple):
@@ -138,8 +141,9 @@ class OutboxReader:
         """How much there is of each lane, by what the center said of it."""
         with self._database.read() as db:
             rows: list[Any] = db.execute("SELECT lane, what, packets, bytes FROM counter").fetchall()
+            told = told_by_lane(db)
         held = {(lane, what): Amount(packets, size) for lane, what, packets, size in rows}
-        return {lane: _counts(lane, held) for lane in Lane}
+        return {lane: _counts(lane, held)._replace(announced=told.get(lane, 0)) for lane in Lane}
 
     def oldest(self, lane: Lane) -> int | None:
         """When the oldest packet that waits in the lane was enqueued (`at_ms`); `None` if none waits."""

@@ -7,18 +7,19 @@ with the backlog. Times: `*_ms` wall clock, `*_s` seconds; sizes in bytes. The n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.outbox_reader import Amount, LaneCounts, OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.inspection.alarms import center_alarms, region_alarms
+from pipeline.inspection.regions import announced_json, region_counts, regions_json
 from pipeline.inspection.running import LinkState
 from schemas.lanes import Lane
 from schemas.verdicts import Status
 
 if TYPE_CHECKING:  # a region does not load the center's database library
-    from pipeline.adapters.ledger_reader import Counts, LedgerReader, RegionRow
+    from pipeline.adapters.ledger_reader import LedgerReader
 
 VERSION = 1
 #: The windows over which rates are measured, seconds.
@@ -62,6 +63,7 @@ def region_depth(
         "waiting": without.packets,
         "waiting_bytes": without.bytes,
         "unverdicted": sum(lane["unverdicted"] for lane in lanes.values()),
+        "announced": sum(lane["announced"] for lane in lanes.values()),
         "dead": sum(lane["dead"] for lane in lanes.values()),
         "recorded": sum(lane["recorded"] for lane in lanes.values()),
         "oldest_ms": min(
@@ -90,6 +92,7 @@ def _lane(outbox: OutboxReader, counts: LaneCounts, now_ms: int) -> dict[str, An
         "in_stream": counts.in_stream.packets,
         "in_stream_bytes": counts.in_stream.bytes,
         "unverdicted": waiting_for_verdict(counts.by_status).packets,
+        "announced": counts.announced,
         "dead": counts.dead.packets,
         "recorded": counts.total.packets,
         "recorded_bytes": counts.total.bytes,
@@ -209,7 +212,7 @@ def center_depth(
     """The whole document of a center, or of one of its regions (`only`)."""
     rows = [row for row in ledger.regions() if only is None or row.code == only]
     counts = ledger.counts(only)
-    incarnation = ledger.incarnation()
+    incarnation, told = ledger.incarnation(), ledger.announced_amounts()
     found: dict[str, Any] = {
         "version": VERSION,
         "side": "center",
@@ -225,9 +228,11 @@ def center_depth(
         "lanes": {lane.label: {"received": counts.by_lane.get(lane.label, 0)} for lane in Lane},
         "rates": _center_rates(ledger, only, now_ms, None if incarnation is None else incarnation[1]),
         "counters": counts.counters,
+        **announced_json(told, only),
         "running": running,
         "regions": [
-            entry | _region_counts(ledger.counts(entry["region"])) for entry in regions_json(rows, now_ms)
+            entry | region_counts(ledger.counts(entry["region"])) | announced_json(told, entry["region"])
+            for entry in regions_json(rows, now_ms)
         ],
     }
     found["alarms"] = center_alarms(found)
@@ -257,41 +262,3 @@ def _rate(
     minutes: Mapping[str, Mapping[int, float]], what: str, window_s: int, now_ms: int, age_s: float
 ) -> float:
     return per_second(minutes.get(what, {}), window_s, now_ms, age_s)
-
-
-def regions_json(rows: Sequence[RegionRow], now_ms: int) -> list[dict[str, Any]]:
-    """What the center knows of each region that it ever admitted."""
-    return [
-        {
-            "region": row.code,
-            "state": _state(row),
-            "admitted_ms": row.admitted_ms,
-            "revoked_ms": row.revoked_ms,
-            "keys": row.keys,
-            "session": row.session,
-            "epoch": row.epoch,
-            "highest_seq": row.highest_seq,
-            "last_seen_ms": row.last_seen_ms,
-            "last_seen_s": None if row.last_seen_ms is None else max(0.0, (now_ms - row.last_seen_ms) / 1000),
-        }
-        for row in rows
-    ]
-
-
-def _state(row: RegionRow) -> str:
-    if row.revoked_ms is not None:
-        return "revoked"
-    if row.joined:
-        return "joined"
-    return "joining anew" if row.keys else "not joined yet"
-
-
-def _region_counts(counts: Counts) -> dict[str, Any]:
-    return {
-        "received": counts.received,
-        "waiting": counts.incomplete,
-        "unverdicted": counts.unverdicted,
-        "dead": counts.refused,
-        "records": counts.records,
-        "quarantined": counts.quarantined,
-    }

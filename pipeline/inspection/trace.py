@@ -12,7 +12,7 @@ from pipeline.adapters.outbox_reader import Event, Found, OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.errors import NotFound, StoreDamaged, UsageError
 from pipeline.inspection.running import LinkState
-from pipeline.inspection.why import center_why, region_why
+from pipeline.inspection.why import announced_why, center_why, region_why
 from pipeline.lifecycle import MEANING
 from schemas.errors import SchemaError
 from schemas.identity import PacketId, parse_packet_id
@@ -21,7 +21,7 @@ from schemas.packet import read_head
 from schemas.verdicts import Reason, sentence
 
 if TYPE_CHECKING:
-    from pipeline.adapters.ledger_reader import EventRow, LedgerReader, PacketRow
+    from pipeline.adapters.ledger_reader import AnnouncedRow, EventRow, LedgerReader, PacketRow
 
 VERSION = 1
 Query = PacketId | str
@@ -125,10 +125,10 @@ def center_trace(ledger: LedgerReader, query: Query, now_ms: int) -> dict[str, A
     """The document at the center; raises `NotFound`."""
     records: list[dict[str, Any]] = []
     if isinstance(query, PacketId):
-        one = ledger.packet(query)
+        one, told = ledger.packet(query), ledger.announced(packet=query)
         found = [] if one is None else [one]
     else:
-        found = ledger.packets_of(query)
+        found, told = ledger.packets_of(query), ledger.announced(nik=query)
         records = [
             {
                 "region": row.region,
@@ -138,9 +138,12 @@ def center_trace(ledger: LedgerReader, query: Query, now_ms: int) -> dict[str, A
             }
             for row in ledger.records(nik=query)
         ]
-    if not found and not records:
+    here = {row.id for row in found}
+    packets = [_center_packet(ledger, row, now_ms) for row in found]
+    packets += [_announced_packet(ledger, row, now_ms) for row in told if row.id not in here]
+    if not packets and not records:
         raise NotFound(_not_there(ledger, query, now_ms))
-    return _document("center", now_ms, [_center_packet(ledger, row, now_ms) for row in found], records)
+    return _document("center", now_ms, packets, records)
 
 
 def _not_there(ledger: LedgerReader, query: Query, now_ms: int) -> str:
@@ -175,6 +178,27 @@ def _center_packet(ledger: LedgerReader, row: PacketRow, now_ms: int) -> dict[st
         "now_id": None,
         "why": center_why(ledger, row, now_ms),
         "history": _history(row, ledger.events(row.id)),
+    }
+
+
+def _announced_packet(ledger: LedgerReader, row: AnnouncedRow, now_ms: int) -> dict[str, Any]:
+    return {
+        "id": str(row.id),
+        "lane": row.lane.label,
+        "kind": "",
+        "size": row.size,
+        "digest": row.digest.hex(),
+        "recorded_ms": row.at_ms,
+        "received_ms": None,
+        "verdict_ms": None,
+        "state": "ANNOUNCED",
+        "meaning": "its region has said that it exists; it is not here yet",
+        "final": False,
+        "reasons": [],
+        "fact_no": None,
+        "now_id": None,
+        "why": announced_why(ledger, row, now_ms),
+        "history": [{"at_ms": row.told_ms, "what": "announced", "detail": ""}],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline.adapters.outbox_reader import Event, Found, OutboxReader
@@ -12,7 +13,7 @@ from pipeline.lifecycle import Place
 from schemas.verdicts import Status
 
 if TYPE_CHECKING:
-    from pipeline.adapters.ledger_reader import LedgerReader, PacketRow
+    from pipeline.adapters.ledger_reader import AnnouncedRow, LedgerReader, PacketRow
 
 #: What `push` says it waits for -> what that means.
 WAITS = {
@@ -82,6 +83,18 @@ def _link(link: LinkState) -> str:
         said = WAITS.get(waits, waits)
         return f"the link is up; {said} ({flight:,} of {window:,} B in flight)"
     return "the link is up and sends"
+
+
+def announced_why(ledger: LedgerReader, row: AnnouncedRow, now_ms: int) -> str:
+    """Why a packet that is announced is not here, as far as the center can say."""
+    on = datetime.fromtimestamp(row.told_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    region = next(one for one in ledger.regions() if one.code == row.id.region)
+    heard_s = max(0, now_ms - (region.last_seen_ms or row.told_ms)) // 1000
+    began_anew = ", in an epoch that is over" if region.epoch != row.id.epoch else ""
+    return (
+        f"announced on {on}{began_anew}, not arrived yet; region {row.id.region}, which knows why, was last "
+        f"heard {heard_s:,} s ago"
+    )
 
 
 def center_why(ledger: LedgerReader, row: PacketRow, now_ms: int) -> str:
