@@ -73,29 +73,31 @@ class AnnouncedRow(NamedTuple):
 
 
 def note(connection: Connection, books: Books, items: Sequence[Item]) -> None:
-    """Write down what `items` announce, and strike off what has a receipt by now: after their packets are in
+    """Strike off what has a receipt by now, and write down what `items` announce: after their packets are in
     the ledger, before the books are closed."""
+    if _held(connection, books.region):
+        for epoch, seqs in _touched(items).items():
+            number = epoch_id(connection, books.region, epoch)
+            for start in range(0, len(seqs), _SEQS_A_LOOK):
+                _strike_off(connection, books, number, seqs[start : start + _SEQS_A_LOOK])
     told = [item.outcome for item in items if isinstance(item.outcome, Announcements)]
     if told:
         _take(connection, books, told)
-    if not told and not _held(connection, books.region):
-        return
-    for epoch, seqs in _touched(items).items():
-        number = epoch_id(connection, books.region, epoch)
-        for start in range(0, len(seqs), _SEQS_A_LOOK):
-            _strike_off(connection, books, number, seqs[start : start + _SEQS_A_LOOK])
 
 
 def _take(connection: Connection, books: Books, told: Sequence[Announcements]) -> None:
-    room = REGION_PACKETS_MAX - _held(connection, books.region)
+    room = REGION_PACKETS_MAX - _held(connection, books.region) - books.counters["announced"]
     for one in told:
         epoch = epoch_id(connection, books.region, one.epoch)
-        known = _known(connection, epoch, [seq for seq, _ in one.packets])
+        seqs = [seq for seq, _ in one.packets]
+        known, here = _known(connection, epoch, seqs), _here(connection, epoch, seqs)
         new: dict[int, tuple[Any, ...]] = {}
         for seq, said in one.packets:
             if seq in known:
                 if known[seq] != said.digest:
                     books.event("fork", epoch, seq, seq, "announced with other contents: the first holds")
+                continue
+            if seq in here:
                 continue
             nik = int.from_bytes(said.nik, "big", signed=True)
             place = (epoch, seq, books.region, int(one.lane))
@@ -118,6 +120,12 @@ def _known(connection: Connection, epoch: int, seqs: Sequence[int]) -> dict[int,
     return {row.seq: row.digest for row in rows}
 
 
+def _here(connection: Connection, epoch: int, seqs: Sequence[int]) -> set[int]:
+    """Those that have a receipt."""
+    chosen = select(PACKET.c.seq).where(PACKET.c.epoch_id == epoch, PACKET.c.seq.in_(seqs))
+    return set(connection.execute(chosen.where(PACKET.c.status != int(Status.REFUSED))).scalars())
+
+
 def _touched(items: Sequence[Item]) -> dict[str, list[int]]:
     """The seqs, by epoch, of which something announced may be received now."""
     seqs: dict[str, list[int]] = {}
@@ -127,8 +135,6 @@ def _touched(items: Sequence[Item]) -> dict[str, list[int]]:
                 seqs.setdefault(epoch, []).extend(one.seq for one in read)
             case ChunkOf(epoch=epoch, seq=seq):
                 seqs.setdefault(epoch, []).append(seq)
-            case Announcements(epoch=epoch, packets=packets):
-                seqs.setdefault(epoch, []).extend(seq for seq, _ in packets)
     return seqs
 
 

@@ -5,7 +5,7 @@ is the lane's own measured rate: it holds its share of the link, a cap, and the 
 lane of which nothing has left for a while *stands*, whatever the reason (paused, capped to nothing, closed by
 the timetable, held by the center): all of it is announced.
 
-An announcement is about 45 bytes, most of it digest. Beside a packet with biometrics that is nothing; beside
+An announcement is about 50 bytes, most of it digest. Beside a packet with biometrics that is nothing; beside
 a record of 600 bytes that shrinks to 80 it is half of the work. So small packets are announced only where
 their lane stands for longer, or where they would wait for ten minutes.
 """
@@ -21,8 +21,8 @@ from schemas.announcement import Announcement
 from schemas.lanes import Lane
 from schemas.ranges import Ranges
 
-#: Packets of one frame: some 48 bytes each and about 170 for the frame, so at most 4 KiB.
-FRAME_PACKETS = 80
+#: Packets of one frame: some 50 bytes each and about 170 for the frame, so at most 4 KiB.
+FRAME_PACKETS = 75
 #: Of what leaves, announcements take at most this share.
 SHARE_MAX = 0.05
 #: Packets of at least this size on average (bytes) are large: announced if they will not leave within
