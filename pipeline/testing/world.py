@@ -208,7 +208,8 @@ class World:
 
     def check(self) -> None:
         """Every packet that was enqueued is in the ledger once, with the digest that the region has, has its
-        verdict at the region, and no other packet is there. Raises `AssertionError` that names the first."""
+        verdict at the region, and no other packet is there, nor announced. Raises `AssertionError` that names
+        the first."""
         reader = OutboxReader(self.folder / "region")
         try:
             for packet in self.enqueued:
@@ -222,5 +223,9 @@ class World:
             reader.close()
         received = self.ledger.reader.counts(self.region).received
         assert received == len(self.enqueued), f"{received} in the ledger, {len(self.enqueued)} enqueued"
+        for row in self.ledger.reader.announced():
+            raise AssertionError(f"{row.id} is here and still announced")
+        told = sum(lane.told for lane in self.outbox.announced.backlog().values())
+        assert told == 0, f"the outbox counts {told} as announced that have a receipt"
         records = self.ledger.reader.counts(self.region).records
         assert self.registry.record_count() == records, "the registry's records are not the ledger's"
