@@ -82,7 +82,7 @@ def everything_arrives(world: World) -> None:
 def nothing_waits(world: World) -> bool:
     """Whether all of what is in the outbox is in frames."""
     waits = world.outbox.connection.execute("SELECT sum(packets) FROM counter WHERE what = -1").get
-    return waits == 0
+    return not waits
 
 
 def leftovers(world: World) -> dict[str, int]:
