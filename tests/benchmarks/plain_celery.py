@@ -28,6 +28,7 @@ from workers.both_sides import free_port
 from workers.embedded import ValkeyServer
 
 WORKERS = 2
+DATABASE = "plain.db"
 
 
 def application(url: str, database: str) -> Celery:
@@ -49,13 +50,15 @@ def application(url: str, database: str) -> Celery:
 
 
 @contextmanager
-def _center(place: Path) -> Iterator[tuple[ValkeyServer, Path, subprocess.Popen[bytes]]]:
-    """The broker and the workers of the center, running."""
-    database = place / "plain.db"
+def center(
+    place: Path, host: str = "127.0.0.1", port: int = 0
+) -> Iterator[tuple[ValkeyServer, Path, subprocess.Popen[bytes]]]:
+    """The broker (at any free port, or the given one) and the workers of the center, running."""
+    database = place / DATABASE
     with closing(sqlite3.connect(database)) as db:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("CREATE TABLE packet (number INTEGER PRIMARY KEY, line TEXT)")
-    broker = ValkeyServer(place / "valkey", port=free_port(), socket=False)
+    broker = ValkeyServer(place / "valkey", host=host, port=port or free_port(), socket=False)
     broker.start()
     argv = [sys.executable, "-m", "tests.benchmarks.plain_celery", broker.celery_url, str(database)]
     with (place / "plain.log").open("wb") as log:
@@ -77,7 +80,7 @@ def _family(pid: int) -> Iterator[int]:
 def run(place: Path, count: int, profile: str | None) -> dict[str, Any]:
     """Carry `count` sample records the plain way: packets a second, CPU seconds, bytes on the link."""
     place.mkdir(parents=True, exist_ok=True)
-    with _center(place) as (broker, database, worker):
+    with center(place) as (broker, database, worker):
         there = Address("127.0.0.1", broker.port or 0)
         with Relay(Address("127.0.0.1", 0), there, PROFILES[profile or "fiber"]) as relay:
             url = broker.celery_url
