@@ -41,10 +41,10 @@ class Holds:
             return "held by the center"
         if now_s < self.lost_until_s:
             return "paused after a loss"
-        window = self.settings.link_window_bytes
-        if view is not None:  # what may be under way, and one frame more that waits for room
-            window = min(window, view.window_bytes + aim)
-        if self.flights.on_the_wire_bytes >= window:
+        if view is not None and view.unwritten_bytes >= aim:
+            return "link window"  # a frame waits for room in the socket: what comes after it can still be chosen
+        # Not by what is unanswered: behind one lost segment all answers wait, though the line is free.
+        if self.flights.on_the_wire_bytes >= self.settings.link_window_bytes:
             return "link window"
         return "" if self._receipts_have_room() else "receipt window"
 
