@@ -30,7 +30,7 @@ from tests.benchmarks.wan_link import Wan, figures, idle_pings, link, pinged, pi
 
 PORT = 6390
 LEVEL = 3
-#: On the line, at least, to make enough of them; and the packets of the plain way, which are few.
+#: Bytes of one on the line, at least: to make enough of them.
 BYTES_MIN = {"records": 80, "large": 150_000}
 BUFFER_BYTES = 256 * 1024
 Rates = dict[str, Any]
@@ -81,6 +81,8 @@ def plain(wan: Wan, file: Path, place: Path, kind: str, for_s: float) -> Rates:
     assert center.stdout is not None
     try:
         url = center.stdout.readline().strip()
+        if not url:
+            raise SystemExit(f"the plain way's center did not start; see {folder}")
         producer = subprocess.Popen([*wan.inside("region"), *own, "region", url, kind])
         try:
             rows = list(_stored(folder / plain_celery.DATABASE, for_s))
