@@ -134,8 +134,15 @@ class DownHint(NamedTuple):
     incarnation: str = ""
 
 
+#: What intake reads at a time at most, bytes of frames.
+READ_BYTES_MAX = 4 * 1024 * 1024
+
+
 class CenterLink(Protocol):
     """The center's end: its own broker, on the same machine. Raises `Unreachable` when it is away."""
+
+    def memory(self) -> tuple[int, int]:
+        """Bytes that the broker holds, and may hold (0: nobody knows, or nothing bounds it)."""
 
     def wait(self, regions: Sequence[str], wait_s: float) -> None:
         """Return when something lies in any region's `ctl` or `up`, or after `wait_s`."""
@@ -143,9 +150,10 @@ class CenterLink(Protocol):
     def lengths(self, regions: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Entries in (`ctl`, `up`) by region, for those that have any."""
 
-    def read(self, region: str, stream: str, count: int) -> list[Arrival]:
-        """The first entries of `ctl` or `up`, which stay there; their attempts are counted before they are
-        handed out, in the broker (a wiped broker forgets both together)."""
+    def read(self, region: str, stream: str, count: int, bytes_max: int = READ_BYTES_MAX) -> list[Arrival]:
+        """The first entries of `ctl` or `up`, which stay there: at most `count`, and up to the one with which
+        their frames reach `bytes_max`. Their attempts are counted before they are handed out, in the broker
+        (a wiped broker forgets both together)."""
 
     def delete(self, region: str, stream: str, ids: Sequence[str]) -> None:
         """Take entries out, and forget their attempts."""

@@ -6,6 +6,7 @@ region in the set of the process, which the holder serves.
 
 from __future__ import annotations
 
+import random
 import threading
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,10 @@ from celery.signals import beat_embedded_init, worker_shutting_down
 
 from pipeline.adapters.file_lock import FileLock
 from pipeline.adapters.folder import Folder
+from pipeline.center.fair_share import FairShare
+from pipeline.center.intake import IntakeResult
+from pipeline.center.turns import Turns
+from pipeline.errors import TitianError
 from workers.application import CENTER_BEAT, DELIVER, INTAKE, VALIDATE, make_application
 from workers.deathsig import die_with_parent
 from workers.logs import log
@@ -46,23 +51,24 @@ class CenterSide:
     def __post_init__(self) -> None:
         self.nudges = Nudges(partial(follow, self.app), self.parts.clock)
         self._forget_s = float("-inf")
+        self._turns: Turns | None = None
 
     def intake_once(self) -> float:
-        """Take in what lies in every region's streams."""
-        link, regions = self.parts.link, self.parts.ledger.regions()
-        waiting = link.lengths(regions)
+        """Take in what lies in the regions' streams, for a moment: every `ctl`, and `up` by turns."""
+        if self._turns is None:  # a process that died of a frame begins with other regions
+            share = FairShare(first=f"{random.randrange(10_000):04d}")
+            parts = self.parts
+            self._turns = Turns(parts.link, parts.intake, parts.clock, self._took_in, _failed, share)
+        turns, regions = self._turns, self.parts.ledger.regions()
+        waiting = turns.waiting(regions)
         self.nudges.flush(idle=not waiting)
-        if not waiting:
-            link.wait(regions, 0.5)
-            waiting = link.lengths(regions)
-        for region in waiting:
-            if self.stop.is_set():
-                break
-            self._take_in(region)
+        if waiting:
+            turns.once(waiting)
+        else:
+            self.parts.link.wait(turns.awake(regions), 0.5)
         return 0.0 if regions else 1.0
 
-    def _take_in(self, region: str) -> None:
-        done = self.parts.intake.step(region)
+    def _took_in(self, region: str, done: IntakeResult) -> None:
         for one in done.rejected:
             self.parts.deliver.refuse(region, one.key, one.code)
         self.counts["packets"] = self.counts.get("packets", 0) + done.packets
@@ -124,6 +130,10 @@ class CenterSide:
             log(short).info("slice", ended=ended.name.lower(), s=took_s, **did)
         if ended is Ended.TIME_UP:
             follow(self.app, task)
+
+
+def _failed(region: str, why: TitianError) -> None:
+    log("intake").warning("region", region=region, code=type(why).__name__, why=str(why))
 
 
 def center_application(folder: Folder) -> Celery:

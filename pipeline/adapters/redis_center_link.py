@@ -30,10 +30,9 @@ from pipeline.adapters.redis_wire import (
 )
 from pipeline.center.sessions import SESSION_MAX
 from pipeline.errors import Unreachable
-from pipeline.ports import Arrival, DownHint, EntryId
+from pipeline.ports import READ_BYTES_MAX, Arrival, DownHint, EntryId
+from schemas.limits import FRAME_BYTES_MAX
 
-#: What one `read` hands out at most, in bytes of frames (it stops after the entry that passes it).
-READ_BYTES_MAX = 4 * 1024 * 1024
 #: Entries fetched at a time, before their sizes are known.
 READ_AT_A_TIME = 8
 #: The longest single wait at the broker, seconds, below the socket's timeout.
@@ -92,6 +91,15 @@ class RedisCenterLink:
         self._client.close()
 
     @_translated
+    def memory(self) -> tuple[int, int]:
+        """See the port. A broker that does not say it (fakeredis has no INFO) is one without a bound."""
+        try:
+            said = self._client.info("memory")
+        except ResponseError:
+            return 0, 0
+        return int(said.get("used_memory", 0)), int(said.get("maxmemory", 0))
+
+    @_translated
     def wait(self, regions: Sequence[str], wait_s: float) -> None:
         """See the port."""
         if not regions:
@@ -111,16 +119,18 @@ class RedisCenterLink:
         pipeline = self._client.pipeline(transaction=False)
         for region in regions:
             pipeline.xlen(ctl_key(region)).xlen(up_key(region))
-        answers = pipeline.execute()
+        # A key that is no stream stands in the way of its own region only, when that is read.
+        answers = [_length(one) for one in pipeline.execute(raise_on_error=False)]
         both = zip(regions, answers[::2], answers[1::2], strict=True)
         return {region: (ctl, up) for region, ctl, up in both if ctl or up}
 
     @_translated
-    def read(self, region: str, stream: str, count: int) -> list[Arrival]:
-        """See the port. Returns fewer than `count` once `READ_BYTES_MAX` is passed."""
+    def read(self, region: str, stream: str, count: int, bytes_max: int = READ_BYTES_MAX) -> list[Arrival]:
+        """See the port."""
         found: list[tuple[str, bytes]] = []
-        read_bytes, first, fetch = 0, "-", READ_AT_A_TIME
-        while len(found) < count and read_bytes < READ_BYTES_MAX:
+        # No more is fetched than about what is asked for, however large its frames are.
+        read_bytes, first, fetch = 0, "-", max(1, min(READ_AT_A_TIME, bytes_max // FRAME_BYTES_MAX))
+        while len(found) < count and read_bytes < bytes_max:
             wanted = min(fetch, count - len(found))
             items = self._client.xrange(_stream_key(region, stream), min=first, count=wanted)
             # An entry that is not of our making has no such field: it goes on as an empty frame, and aside.
@@ -129,7 +139,8 @@ class RedisCenterLink:
                 break
             read_bytes = sum(len(frame) for _, frame in found)
             first = f"({found[-1][0]}"
-            fetch = max(1, (READ_BYTES_MAX - read_bytes) * len(found) // max(1, read_bytes))
+            fetch = max(1, (bytes_max - read_bytes) * len(found) // max(1, read_bytes))
+        found = _up_to(found, bytes_max)
         counts = self._count(region, stream, [text for text, _ in found])
         return [Arrival(text, frame, reads - 1) for (text, frame), reads in zip(found, counts, strict=True)]
 
@@ -206,6 +217,24 @@ class RedisCenterLink:
             if "no such key" in str(why):
                 return EntryId(0, 0)
             raise
+
+
+def _length(answer: Any) -> int:
+    if isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer):
+        return 1
+    if isinstance(answer, Exception):
+        raise answer
+    return int(answer)
+
+
+def _up_to(found: list[tuple[str, bytes]], bytes_max: int) -> list[tuple[str, bytes]]:
+    """The first entries, to the one with which their frames reach `bytes_max`."""
+    read_bytes = 0
+    for n, (_, frame) in enumerate(found, start=1):
+        read_bytes += len(frame)
+        if read_bytes >= bytes_max:
+            return found[:n]
+    return found
 
 
 def _stream_key(region: str, stream: str) -> str:

@@ -16,7 +16,7 @@ from pipeline.center.outcomes import AlreadyBound, BadItem, Bound, Item, Joining
 from pipeline.center.reading import ChunkOf, JoinIs, Outcome, Packets, Quarantined, WantIs, read_frame
 from pipeline.center.sessions import Taken
 from pipeline.errors import StoreError
-from pipeline.ports import Arrival, CenterLink, Clock
+from pipeline.ports import READ_BYTES_MAX, Arrival, CenterLink, Clock
 from schemas.keys import PrivateKey, PublicKey
 from schemas.messages import Join
 
@@ -25,6 +25,7 @@ BITE_PACKETS = 600
 BITE_BYTES = 2 * 1024 * 1024
 #: Frames read at a time.
 CTL_FRAMES = 64
+CTL_BYTES = 256 * 1024
 UP_FRAMES = 64
 #: A frame that was read so often and never taken in is kept aside unread.
 ATTEMPTS_MAX = 3
@@ -73,6 +74,11 @@ class IntakeResult:
         return sum(one.received for one in self.took)
 
     @property
+    def bytes(self) -> int:
+        """The frames' bytes."""
+        return sum(one.bytes for one in self.took)
+
+    @property
     def to_validate(self) -> bool:
         """Whether validation has work."""
         return self.packets > 0
@@ -108,8 +114,9 @@ class Intake:
         self._sound = False
         self._forgiven: dict[tuple[str, str, str], int] = {}
 
-    def step(self, region: str) -> IntakeResult:
-        """Take in what lies first in the region's streams: `ctl`, then `up`.
+    def step(self, region: str, up_bytes: int = READ_BYTES_MAX) -> IntakeResult:
+        """Take in what lies first in the region's streams: `ctl`, then `up` as far as `up_bytes` (0: nothing
+        of it).
 
         Raises `StoreError` if the ledger cannot write (the frames stay where they are), `Unreachable` if the
         broker does not answer.
@@ -120,9 +127,9 @@ class Intake:
         self._ledger.refresh_keys()
         joined: list[Joining] = []
         rejected: list[Rejected] = []
-        arrivals = [("ctl", one) for one in self._link.read(region, "ctl", CTL_FRAMES)]
-        ctl_frames = len(arrivals)
-        arrivals += [("up", one) for one in self._link.read(region, "up", UP_FRAMES)]
+        arrivals = [("ctl", one) for one in self._link.read(region, "ctl", CTL_FRAMES, CTL_BYTES)]
+        if up_bytes:
+            arrivals += [("up", one) for one in self._link.read(region, "up", UP_FRAMES, up_bytes)]
         if not arrivals:
             return IntakeResult()
         try:
@@ -138,8 +145,14 @@ class Intake:
             for what, one in done.wants
             if what is Taken.RETIRED
         ]
-        more = ctl_frames == CTL_FRAMES or any(self._link.lengths([region]).get(region, ()))
+        more = any(self._link.lengths([region]).get(region, ()))
         return IntakeResult(len(arrivals), took, tuple(joined), tuple(rejected), more)
+
+    def probe(self) -> None:
+        """Raises `StoreError` if the ledger cannot write now, `Unreachable` if the broker does not answer:
+        then a step that failed says nothing of its region."""
+        self._link.memory()
+        self._ledger.probe()
 
     # --- reading --------------------------------------------------------------------------------
 

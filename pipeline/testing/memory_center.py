@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.errors import Unreachable
-from pipeline.ports import Arrival, DownHint, EntryId
+from pipeline.ports import READ_BYTES_MAX, Arrival, DownHint, EntryId
 from pipeline.testing.memory_broker import entry_of
 
 if TYPE_CHECKING:
@@ -20,6 +20,11 @@ class MemoryCenterLink:
 
     link: MemoryLink
 
+    def memory(self) -> tuple[int, int]:
+        """What the streams hold, and may hold."""
+        self._look()
+        return self.link.held_bytes, self.link.bytes_max or 0
+
     def wait(self, regions: Sequence[str], wait_s: float) -> None:  # noqa: ARG002
         """Nothing to wait for."""
         self._look()
@@ -31,12 +36,16 @@ class MemoryCenterLink:
         both = {code: (len(held.ctl.entries), len(held.up.entries)) for code, held in counted.items()}
         return {code: pair for code, pair in both.items() if any(pair)}
 
-    def read(self, region: str, stream: str, count: int) -> list[Arrival]:
+    def read(self, region: str, stream: str, count: int, bytes_max: int = READ_BYTES_MAX) -> list[Arrival]:
         """The first entries, their attempts counted."""
         self._look()
         held = self.link.region(region)
-        arrivals = []
+        arrivals: list[Arrival] = []
+        read_bytes = 0
         for entry, frame in list(held.stream(stream).entries.items())[:count]:
+            if read_bytes >= bytes_max:
+                break
+            read_bytes += len(frame)
             before = held.attempts.get((stream, str(entry)), 0)
             held.attempts[stream, str(entry)] = before + 1
             arrivals.append(Arrival(str(entry), frame, before))

@@ -475,6 +475,35 @@ def test_a_read_stops_after_some_megabytes_and_the_next_one_goes_on(valkey: Valk
     assert seen == [f"1-{n}" for n in range(1, 41)]
 
 
+@pytest.mark.parametrize(("bytes_max", "frames"), [(1, 1), (300_000, 1), (300_001, 2), (900_000, 3)])
+def test_a_read_stops_with_the_frame_that_reaches_what_was_asked_for(
+    rig: Rig, bytes_max: int, frames: int
+) -> None:
+    for n in range(1, 5):
+        rig.region.send(EntryId(1, n), bytes(300_000))
+    collect(rig.region, 4)
+    assert len(rig.center.read(REGION, "up", 64, bytes_max)) == frames
+    attempts = [one.attempts for one in rig.center.read(REGION, "up", 64)]
+    assert attempts == [1] * frames + [0] * (4 - frames), "what was not handed out was counted"
+
+
+def test_the_broker_says_what_it_holds(rig: Rig) -> None:
+    before, _ = rig.center.memory()
+    rig.region.send(EntryId(1, 1), bytes(300_000))
+    collect(rig.region, 1)
+    held, most = rig.center.memory()
+    assert held >= before + 300_000 or (held, most) == (0, 0)
+
+
+def test_a_key_that_is_no_stream_stands_in_the_way_of_its_own_region_only(valkey: ValkeyRig) -> None:
+    valkey.admin.set("titian:{1807}:up", "no stream")
+    send(valkey.region, 1, 1)
+    collect(valkey.region, 1)
+    assert valkey.center.lengths([REGION, OTHER]) == {REGION: (0, 1), OTHER: (0, 1)}
+    with pytest.raises(Unreachable, match="WRONGTYPE"):
+        valkey.center.read(OTHER, "up", 9)
+
+
 def test_what_is_not_an_entry_of_ours_comes_as_an_empty_frame_and_stops_nothing(valkey: ValkeyRig) -> None:
     valkey.admin.xadd("titian:{1806}:up", {"other": "field"}, id="1-1")
     send(valkey.region, 2, 1)
