@@ -42,7 +42,7 @@ class Holds:
         if now_s < self.lost_until_s:
             return "paused after a loss"
         if view is not None and view.unwritten_bytes >= aim:
-            return "link window"  # a frame waits for room in the socket: what comes after it can still be chosen
+            return "link window"  # a frame waits for room in the socket: what follows can still be chosen
         # Not by what is unanswered: behind one lost segment all answers wait, though the line is free.
         if self.flights.on_the_wire_bytes >= self.settings.link_window_bytes:
             return "link window"
