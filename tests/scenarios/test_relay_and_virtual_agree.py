@@ -28,8 +28,8 @@ SCRIPT = parse_script(f"at {HALVES_S} rate 1M; at {CUT_S} cut {BACK_S - CUT_S:.1
 LOOK_EVERY_S = 0.02
 
 #: What may lie between the two: of carried bytes (measured: 0.005; on a busy machine 0.02); of the median
-#: queue, or in seconds of it (one segment, 0.006 to 0.012; busy 0.024); of a lone segment's round trip; of the
-#: first byte after the cut (0.37 and 0.40, where the first timeout is 1.0 and 1.2 s after the last answer).
+#: queue, or in seconds of it (one segment, 0.006 to 0.012; busy 0.024); of a lone segment's round trip; and
+#: of the first byte after the cut (0.37 and 0.40; the first timeout is 1.0 and 1.2 s after the last answer).
 CARRIED_SHARE = 0.04
 QUEUE_SHARE, QUEUE_S = 0.10, 0.04
 ALONE_S = 0.02
