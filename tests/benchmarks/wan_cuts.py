@@ -20,9 +20,9 @@ EVERY_S, CUT_S = 20.0, 2.0
 
 
 def cost(bench: Bench) -> dict[str, int]:
-    """What arrived again: packets (`duplicates`), and bytes where the ledger counts them (else -1)."""
+    """What arrived again: packets, and bytes."""
     counters = bench.ledger.counts().counters
-    return {"duplicates": counters.get("duplicates", 0), "bytes_twice": counters.get("bytes_twice", -1)}
+    return {what: counters.get(what, 0) for what in ("duplicates", "bytes_twice")}
 
 
 def cut(bench: Bench, for_s: float) -> float:
@@ -43,12 +43,15 @@ def run_cut(args: argparse.Namespace) -> dict[str, Any]:
     cut_s = args.cut if args.cut is not None else 20.0
     before_s = min(BEFORE_S_MAX, args.seconds / 2)
     returned: list[float] = []
-    under_way: list[int] = []
+    windows: list[int] = []
+    unanswered: list[int] = []
     with running(args) as bench:
         backlog(bench, "large", args.cuts * (before_s + AFTER_S) + 20)
         for _ in range(args.cuts):
             time.sleep(before_s)
-            under_way.append(int(bench.push_state()["in_flight_bytes"]))
+            state = bench.push_state()
+            windows.append(int(state["throttle"]["window_bytes"]))
+            unanswered.append(int(state["in_flight_bytes"]))
             returned.append(cut(bench, cut_s))
             bench.say("returned", round(returned[-1], 2), "s", cost(bench), bench.push_state()["throttle"])
         time.sleep(AFTER_S)
@@ -58,7 +61,8 @@ def run_cut(args: argparse.Namespace) -> dict[str, Any]:
         "load": args.load,
         "cut_s": cut_s,
         "returned_s": [round(one, 2) for one in returned],
-        "in_flight_bytes": under_way,
+        "window_bytes": windows,
+        "unanswered_bytes": unanswered,
         **found,
     }
 
