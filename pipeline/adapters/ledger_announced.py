@@ -182,8 +182,6 @@ def restated(connection: Connection, region: str, epoch: str, start: int | None)
 
 def amounts(connection: Connection) -> dict[str, AnnouncedAmount]:
     """How much of each region is announced and not here; regions of which nothing is are left out."""
-    if not _is_there(connection):
-        return {}
     held: dict[str, dict[str, int]] = {}
     what = COUNTER.c.what.in_(("announced", "announced_bytes"))
     for row in connection.execute(select(COUNTER).where(what, COUNTER.c.n > 0)):

@@ -92,8 +92,6 @@ class OutboxAnnounced:
     def restate(self, start: int, stop: int, known: Ranges, keep: Ranges) -> tuple[int, int]:
         """Of `[start, stop)` the ledger knows exactly `known`; of `keep` it could not speak yet. Returns how
         many count as not announced now, and how many as announced, that did not before."""
-        if not any(_changes(self._database.db, start, stop, known, keep)):
-            return 0, 0
         with self._write(None) as (db, _):
             lost, learned = _changes(db, start, stop, known, keep)
             db.executemany("DELETE FROM announced WHERE seq = ?", [(seq,) for seq in lost])

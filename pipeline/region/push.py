@@ -241,7 +241,7 @@ class Push:
 
     def _announce(self, now_s: float) -> None:
         """What will not leave within seconds is made known at least."""
-        if not self.speaker.session or self.speaker.refusal or now_s < self._holds.full_until_s:
+        if self.speaker.refusal or now_s < self._holds.full_until_s:
             return
         n, seal = self.speaker.next_n(), self._framer.seal
         frame = self._announcer.frame(now_s, self.clock.now_ms(), n, seal)

@@ -12,6 +12,7 @@ import pytest
 from pipeline.adapters.ledger_announced import AnnouncedRow
 from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.region.announcing import LARGE_S
+from pipeline.region.pushed import PushSettings
 from pipeline.sample import sample_lines
 from pipeline.testing.world import World
 from schemas.frame import Kind, split
@@ -121,6 +122,32 @@ def test_what_leaves_within_seconds_is_not_announced(office: Office) -> None:
     office.rounds(40)
     assert office.told == []
     office.world.check()
+
+
+def test_of_what_moves_only_the_end_is_announced(tmp_path: Path) -> None:
+    thin = PushSettings(frame_bytes=16 * 1024, link_window_bytes=48 * 1024)
+    office = Office(World(tmp_path, push_settings=thin))
+    office.rounds(3)
+    office.enqueue(0, 1, 2, 3, 4, 5)
+    office.rounds(5)
+    assert 6 in office.told
+    assert 1 not in office.told
+    office.gate.closed.clear()
+    assert office.world.arrive() < 300
+    office.world.check()
+    office.world.close()
+
+
+def test_a_region_that_is_refused_announces_nothing(closed: Office) -> None:
+    closed.world.ledger.revoke(closed.world.region, closed.world.clock.now_ms())
+    for _ in range(60):
+        if not closed.world.push.speaker.refusal:
+            closed.rounds(1)
+    assert closed.world.push.speaker.refusal == "revoked"
+    closed.told.clear()
+    closed.enqueue(4)
+    closed.rounds(40)
+    assert closed.told == []
 
 
 def test_announcements_that_a_wiped_stream_lost_are_told_again(office: Office) -> None:

@@ -255,6 +255,24 @@ def test_a_link_that_was_down_makes_no_lane_stand(talk: Talk, store: Store) -> N
     assert talk.go(2 * IDLE_LOOK_S, 2) == [((1, 4),)]
 
 
+def test_a_lane_of_which_nothing_waited_does_not_stand(talk: Talk, store: Store) -> None:
+    talk.announcer.hear(ack(1, everything()))
+    store.waiting = []
+    talk.go(600, 2)
+    store.waiting = [1, 2, 3]
+    assert talk.go(LARGE_S - IDLE_LOOK_S - 1, 2) == []
+    assert talk.go(2 * IDLE_LOOK_S, 2) == [((1, 4),)]
+
+
+def test_a_lane_that_moves_does_not_stand(talk: Talk, store: Store) -> None:
+    talk.announcer.hear(ack(1, everything()))
+    store.waiting = [1, 2, 3]
+    for _ in range(20):
+        talk.announcer.left(Lane.BIOMETRIC, 2 * LARGE, 2 * LARGE, talk.now_s)
+        talk.go(LARGE_S / 2, 2)
+    assert talk.frames == []
+
+
 def test_beside_what_flows_announcements_wait_for_their_share(talk: Talk, store: Store) -> None:
     talk.announcer.hear(ack(1, everything()))
     times: list[float] = []

@@ -120,6 +120,17 @@ def test_a_packet_that_could_not_be_read_stays_announced(rig: Rig) -> None:
     assert known(rig) == []
 
 
+def test_a_large_one_that_is_no_packet_when_it_is_complete_stays_announced(rig: Rig) -> None:
+    stored = b"\xff" * 40_000
+    rig.step(
+        announce(rig, {1: stored}), rig.chunk(1, stored, 0, 20_000), rig.chunk(1, stored, 20_000, 40_000)
+    )
+    assert rig.word(1)[0] is Status.REFUSED
+    assert known(rig) == [1]
+    (one,) = center_trace(rig.ledger.reader, PacketId(REGION, EPOCH, 1), rig.clock.ms)["packets"]
+    assert one["state"] == "REFUSED"
+
+
 def test_the_first_word_holds_and_another_is_told_as_a_fork(rig: Rig) -> None:
     rig.step(announce(rig, {1: PACKETS[1]}))
     rig.step(announce(rig, {1: packet(7)}))
@@ -170,6 +181,8 @@ def test_a_region_cannot_announce_without_end(rig: Rig, monkeypatch: pytest.Monk
     assert not acked(rig).full
     rig.step(announce(rig, PACKETS))
     assert known(rig) == [2, 4]
+    rig.step(rig.batch({2: PACKETS[2]}), announce(rig, {7: packet(7)}))  # in one transaction
+    assert known(rig) == [4, 7]
 
 
 ONE = (b"8 bytes.", 600, bytes(32), 1_700_000_000_000)
