@@ -140,7 +140,7 @@ def test_of_what_moves_only_the_end_is_announced(tmp_path: Path) -> None:
 
 def test_a_region_that_is_refused_announces_nothing(closed: Office) -> None:
     closed.world.ledger.revoke(closed.world.region, closed.world.clock.now_ms())
-    for _ in range(60):
+    for _ in range(200):
         if not closed.world.push.speaker.refusal:
             closed.rounds(1)
     assert closed.world.push.speaker.refusal == "revoked"
@@ -196,7 +196,7 @@ def test_a_region_that_starts_again_does_not_repeat_itself(closed: Office) -> No
 def test_an_announcement_that_a_killed_region_did_not_get_out_is_made_again(office: Office) -> None:
     office.gate.closed.add(Lane.BIOMETRIC)
     office.enqueue(0)
-    for _ in range(60):
+    for _ in range(200):
         office.world.step_push()
         if office.world.outbox.announced.backlog()[Lane.BIOMETRIC].told:
             office.world.link.wipe()
