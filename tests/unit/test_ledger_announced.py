@@ -122,9 +122,8 @@ def test_a_packet_that_could_not_be_read_stays_announced(rig: Rig) -> None:
 
 def test_a_large_one_that_is_no_packet_when_it_is_complete_stays_announced(rig: Rig) -> None:
     stored = b"\xff" * 40_000
-    rig.step(
-        announce(rig, {1: stored}), rig.chunk(1, stored, 0, 20_000), rig.chunk(1, stored, 20_000, 40_000)
-    )
+    rig.step(announce(rig, {1: stored}))
+    rig.step(rig.chunk(1, stored, 0, 20_000), rig.chunk(1, stored, 20_000, 40_000))
     assert rig.word(1)[0] is Status.REFUSED
     assert known(rig) == [1]
     (one,) = center_trace(rig.ledger.reader, PacketId(REGION, EPOCH, 1), rig.clock.ms)["packets"]
