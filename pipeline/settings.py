@@ -82,9 +82,17 @@ class LedgerPart(_Part):
 
 
 class IntakePart(_Part):
-    """`receipt_window_bytes`: what a region may have accepted and not acknowledged."""
+    """`receipt_window_bytes`: what a region may have accepted and not acknowledged. `windows_bytes_max`: what
+    all of them may have together (0: three quarters of what the link's broker may hold).
+
+    The window is lowered while packets wait for `behind_s` for their verdict, and more and more with that;
+    and on the way to `low_water_bytes` of free disk, below which regions are asked to hold (0: never).
+    """
 
     receipt_window_bytes: Annotated[int, Field(ge=64 * 1024)] = 8 * 1024 * 1024
+    windows_bytes_max: Bytes = 0
+    behind_s: Annotated[float, Field(ge=1)] = 30.0
+    low_water_bytes: Bytes = 256 * 1024 * 1024
 
 
 class LogPart(_Part):

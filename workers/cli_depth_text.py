@@ -90,7 +90,8 @@ def _link(link: dict[str, Any]) -> str:
     if link["state"] == "unknown":
         return f"link: unknown (the worker last spoke {span(link['age_s'])} ago)"
     down = f" for {span(link['down_for_s'])}" if link["state"] == "down" else ""
-    waits = f", waits for: {link['waits']}" if link["waits"] else ""
+    held = f" for {span(link['held_for_s'])} more (asked again every 30 s)" if link.get("held_for_s") else ""
+    waits = f", waits for: {link['waits']}{held}" if link["waits"] else ""
     return (
         f"link: {link['state']}{down}, {size(link['in_flight_bytes'] or 0)} of "
         f"{size(link['window_bytes'] or 0)} in flight, "

@@ -69,9 +69,11 @@ class CenterLook:
 
     def depth(self) -> dict[str, Any]:
         """The document of `titian depth`."""
-        return center_depth(
-            self.ledger, running=is_running(self.folder), now_ms=SystemClock().now_ms(), only=self.only
-        )
+        from workers.restraint import read_restraint
+
+        runs, now_ms = is_running(self.folder), SystemClock().now_ms()
+        restraint = read_restraint(self.folder.run, now_ms) if runs else None
+        return center_depth(self.ledger, running=runs, now_ms=now_ms, only=self.only, restraint=restraint)
 
     def left(self) -> tuple[int, int]:
         """(`waiting`, `unverdicted`)."""

@@ -33,6 +33,13 @@ listen = {listen}
 [intake]
 # What one region may have sent and not yet seen acknowledged, bytes.
 # receipt_window_bytes = 8388608
+# What all regions may have so together, bytes (0: three quarters of what the link's broker may hold).
+# windows_bytes_max = 0
+# The center lets regions send less while packets wait for their verdict longer than this, seconds.
+# behind_s = 30.0
+# It asks them to hold while the ledger's disk has less room than this, bytes (0: never), and lets them send
+# less on the way there.
+# low_water_bytes = 268435456
 """
 
 _REGION = """region = {region}

@@ -87,6 +87,7 @@ class RegionSide:
             "state": "up" if since_s is None else "down",
             "down_for_s": None if since_s is None else round(now_s - since_s, 1),
             "waits": done.waits,
+            "held_for_s": round(max(0.0, speaker.hold_until_s - now_s), 1),
             "session": speaker.session,
             "superseded": speaker.superseded,
             "refusal": speaker.refusal,

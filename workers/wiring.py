@@ -7,6 +7,7 @@ from functools import cached_property
 from importlib.metadata import version
 
 from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.disk import free_bytes
 from pipeline.adapters.folder import Folder
 from pipeline.adapters.ledger_sql import SqlLedger
 from pipeline.adapters.outbox_sqlite import OutboxSettings, SqliteOutbox
@@ -16,6 +17,7 @@ from pipeline.adapters.redis_region_link import RedisRegionLink
 from pipeline.adapters.registry_sqlite import SqliteRegistry
 from pipeline.adapters.steering_file import SteeredLanes
 from pipeline.adapters.throttled import ThrottledSocket
+from pipeline.center.behind import Limits, Watch
 from pipeline.center.deliver import Deliver
 from pipeline.center.intake import Intake
 from pipeline.center.validation import Validation
@@ -29,6 +31,7 @@ from pipeline.throttle import Controller, ThrottleSettings
 from workers.embedded import ValkeyServer
 from workers.looking import ledger_place
 from workers.making import link_server
+from workers.restraint import RestraintFile
 
 
 def nudge_server(folder: Folder) -> ValkeyServer:
@@ -114,4 +117,18 @@ class CenterParts:
     def deliver(self) -> Deliver:
         """Step 6."""
         keys = self._folder.private_keys()
-        return Deliver(self.ledger, self.link, self.clock, keys[0], version("titian"))
+        return Deliver(self.ledger, self.link, self.clock, keys[0], version("titian"), self.watch)
+
+    @cached_property
+    def watch(self) -> Watch:
+        """How far behind the center is, for the acks."""
+        folder, part = self._folder, self._folder.settings.intake
+        limits = Limits(
+            part.receipt_window_bytes, part.windows_bytes_max, part.behind_s, part.low_water_bytes
+        )
+
+        def free() -> int | None:
+            return None if folder.settings.ledger.url else free_bytes(folder.path)
+
+        said = RestraintFile(folder.run, self.clock).say
+        return Watch(limits, self.ledger, self.link, self.clock, free, said)

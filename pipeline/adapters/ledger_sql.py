@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from pipeline.adapters import ledger_announced, ledger_feed, ledger_regions, ledger_verdicts
+from pipeline.adapters import ledger_announced, ledger_backlog, ledger_feed, ledger_regions, ledger_verdicts
 from pipeline.adapters.ledger_books import Books, forget_old_rates
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_feed import Standing
@@ -20,6 +20,7 @@ from pipeline.adapters.ledger_forget import DAY_MS, forget_old_events, forget_ol
 from pipeline.adapters.ledger_packets import Batch
 from pipeline.adapters.ledger_reader import LedgerReader
 from pipeline.adapters.ledger_tables import REGION, SETTING
+from pipeline.center.behind import Backlog
 from pipeline.center.outcomes import Item, Joining, TookIn
 from pipeline.center.reading import WantIs
 from pipeline.center.validation import Decisions, Work
@@ -164,6 +165,11 @@ class SqlLedger:
         """When the next packet is due for validation (`None`: none waits)."""
         with self._store.read() as connection:
             return ledger_verdicts.next_due_ms(connection)
+
+    def backlog(self, now_ms: int) -> Backlog:
+        """How much waits for validation, and how fast it goes."""
+        with self._store.read() as connection:
+            return ledger_backlog.backlog(connection, now_ms)
 
     def forget_events(self, days: int, now_ms: int) -> int:
         """Delete events of packets whose final verdict is older than `days`; returns how many went. A bounded

@@ -8,9 +8,11 @@ region applies only what continues what it holds.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from pipeline.center.behind import Restraint
 from pipeline.hop import rewind_to
 from pipeline.ports import CenterLink, Clock, DownHint, EntryId
 from schemas.feed import FactGroup, RecordChange, Span, pack_facts, pack_records
@@ -100,12 +102,19 @@ class _Raced(Exception):
 
 
 class Deliver:
-    """Fills `down` streams. `ours` is the center's key."""
+    """Fills `down` streams. `ours` is the center's key. `restraint` says what every region gets at most."""
 
     def __init__(
-        self, feed: Feed, link: CenterLink, clock: Clock, ours: PrivateKey, titian: str = ""
+        self,
+        feed: Feed,
+        link: CenterLink,
+        clock: Clock,
+        ours: PrivateKey,
+        titian: str = "",
+        restraint: Callable[[], Restraint] | None = None,
     ) -> None:
         self._feed, self._link, self._clock, self._ours, self._titian = feed, link, clock, ours, titian
+        self._restraint = restraint
 
     def step(self, region: str) -> Delivered:
         """Everything that can go to that region now."""
@@ -184,6 +193,7 @@ class Deliver:
         want = standing.want
         assert want is not None
         assert standing.key is not None
+        window_bytes, hold_s = self._allowed(standing)
         ack = Ack(
             n=want.n,
             instance=standing.instance,
@@ -192,8 +202,8 @@ class Deliver:
             since=standing.since[-1],
             facts_top=standing.facts_no,
             records_top=standing.records_no,
-            window_bytes=standing.window_bytes,
-            hold_s=standing.hold_s,
+            window_bytes=window_bytes,
+            hold_s=hold_s,
             epoch=want.epoch,
             partly=_restated(standing.partly),
             announced=self._feed.announced(standing.region, want.epoch, want.announced_from),
@@ -205,6 +215,14 @@ class Deliver:
         hint = hint._replace(answered=want.n)
         hint, sent = self._put(standing.region, standing.key, Kind.ACK, pack_message(ack), hint, want.epoch)
         return hint, replace(done, acks=done.acks + 1, bytes=done.bytes + sent)
+
+    def _allowed(self, standing: Standing) -> tuple[int, float]:
+        """The region's window and hold: what was set for it, or what all get where that is less."""
+        if self._restraint is None:
+            return standing.window_bytes, standing.hold_s
+        all_get = self._restraint()
+        window_bytes = min(standing.window_bytes, all_get.window_bytes)
+        return window_bytes, max(standing.hold_s, all_get.hold_s)
 
     # --- the feed -------------------------------------------------------------------------------
 

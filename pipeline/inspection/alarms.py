@@ -102,6 +102,14 @@ def _disk(runway: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _center(depth: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not depth["running"] and (depth["unverdicted"] or depth["regions"]):
         yield "not_running", "this side is not running: `titian up`"
+    restraint = depth.get("restraint")
+    if restraint is not None and restraint["step"]:
+        asks = (
+            "asks its regions to hold (urgent packets go)"
+            if restraint["hold_s"]
+            else f"lets each region send {restraint['window_bytes'] // 1024:,} KiB at a time"
+        )
+        yield "behind", f"the center {asks}: {restraint['why']}"
     if depth["quarantined"]:
         yield "quarantine", f"{depth['quarantined']:,} frames were kept aside: `titian dead list`"
     oldest = depth["oldest_unverdicted_ms"]

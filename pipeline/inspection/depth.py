@@ -207,9 +207,15 @@ def _grown_per_day(outbox: OutboxReader, now_ms: int, made_ms: int) -> float:
 
 
 def center_depth(
-    ledger: LedgerReader, *, running: bool, now_ms: int, only: str | None = None
+    ledger: LedgerReader,
+    *,
+    running: bool,
+    now_ms: int,
+    only: str | None = None,
+    restraint: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The whole document of a center, or of one of its regions (`only`)."""
+    """The whole document of a center, or of one of its regions (`only`). `restraint`: what it lets each
+    region send at most, where `deliver` has said that lately."""
     rows = [row for row in ledger.regions() if only is None or row.code == only]
     counts = ledger.counts(only)
     incarnation, told = ledger.incarnation(), ledger.announced_amounts()
@@ -230,6 +236,7 @@ def center_depth(
         "counters": counts.counters,
         **announced_json(told, only),
         "running": running,
+        "restraint": None if restraint is None else dict(restraint),
         "regions": [
             entry | region_counts(ledger.counts(entry["region"])) | announced_json(told, entry["region"])
             for entry in regions_json(rows, now_ms)

@@ -11,6 +11,7 @@ FRESH_S = 5.0
 _SHOWN = (
     "down_for_s",
     "waits",
+    "held_for_s",
     "session",
     "superseded",
     "refusal",

@@ -15,11 +15,12 @@ from schemas.verdicts import Status
 if TYPE_CHECKING:
     from pipeline.adapters.ledger_reader import AnnouncedRow, LedgerReader, PacketRow
 
+HELD = "held by the center"
 #: What `push` says it waits for -> what that means.
 WAITS = {
     "link window": "what is on the link has not arrived yet",
     "receipt window": "the center has not acknowledged what it was sent before",
-    "held by the center": "the center asks to hold",
+    HELD: "the center asks to hold",
     "paused after a loss": "what was lost on the way goes first",
     "paused or capped": "what may go was sent; lanes are paused or capped (`titian depth` says which)",
     "no session": "the center has not granted us a session yet (does it run?)",
@@ -81,6 +82,8 @@ def _link(link: LinkState) -> str:
     if waits:
         flight, window = link.value("in_flight_bytes") or 0, link.value("window_bytes") or 0
         said = WAITS.get(waits, waits)
+        if waits == HELD and link.value("held_for_s"):
+            said += f" for {link.value('held_for_s'):,.0f} s more"
         return f"the link is up; {said} ({flight:,} of {window:,} B in flight)"
     return "the link is up and sends"
 
