@@ -162,6 +162,8 @@ class Push:
             return 0
         partly: dict[int, Ranges] = {one.seq: from_wire(one.ranges) for one in ack.partly}
         done = self._flights.cover(partly)
+        if done:  # no fact comes of a large packet until it is whole: its chunks show that frames arrive
+            self._rounds_lost = 0
         if done or partly:
             self.outbox.cover(partly, done)
         if cursors.facts < ack.facts_top or self.outbox.settled_to() < ack.facts_top:
