@@ -192,6 +192,23 @@ def test_chunks_that_came_survive_a_restart_and_only_the_rest_goes(
     assert sent_twice_bytes(world) == 0
 
 
+def test_losses_between_which_chunks_come_do_not_make_it_wait_ever_longer(tmp_path: Path) -> None:
+    """Of a packet that is not complete no fact comes: that its chunks come shows that all is well."""
+    world = World(tmp_path, push_settings=PushSettings(frame_bytes=FRAME_BYTES, link_window_bytes=1))
+    world.enqueue(large_line())
+    began_s, waits = world.clock.now_s(), set()
+    for n in range(1, 9):
+        while held_bytes(world) < n * 200_000:
+            waits.add(world.step_push().waits)
+            world.round(0.5)
+            assert world.clock.now_s() < began_s + 600
+        world.step_push()
+        assert cut_that_loses_all(world) > 0
+    assert "paused after a loss" not in waits
+    everything_arrives(world)
+    world.close()
+
+
 # --- what is abandoned --------------------------------------------------------------------------------
 
 
