@@ -80,8 +80,8 @@ class Found(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that happened at `at_ms` to the packets `seqs`: `enqueued`, `sent` (detail: the entry),
-    `requeued`, the name of a status (detail: the fact's position), `fork`, `taken back`, `retried`,
+    """Something that happened at `at_ms` to the packets `seqs`: `enqueued`, `announced`, `sent` (detail: the
+    entry), `requeued`, the name of a status (detail: the fact's position), `fork`, `taken back`, `retried`,
     `loss`."""
 
     id: int
