@@ -68,12 +68,8 @@ class Flights:
     """All frames that are claimed and not settled, oldest entry first."""
 
     def __init__(self, restored: Iterable[Sent] = ()) -> None:
-        # The size on the link is not kept over a restart: what a frame carries is at least as much, so the
-        # window errs to the careful side.
-        self._by_entry = {
-            one.entry: Flight(one, one.bytes, one.seqs, Outcome.UNKNOWN, FIRST_WANT if by_ctl(one) else None)
-            for one in sorted(restored)
-        }
+        self._by_entry: dict[EntryId, Flight] = {}
+        self.recall(restored, FIRST_WANT)
 
     def __len__(self) -> int:
         return len(self._by_entry)
@@ -108,6 +104,18 @@ class Flights:
         """A frame goes on its way, before want `next_n`."""
         gone_n = next_n if by_ctl(sent) else None
         self._by_entry[sent.entry] = Flight(sent, frame_bytes, sent.seqs, Outcome.ON_THE_WIRE, gone_n)
+
+    def recall(self, claimed: Iterable[Sent], next_n: int) -> None:
+        """What the outbox has claimed and nobody here knows, before want `next_n`: whether it ever went is
+        unknown. What is known of the others stays."""
+        # The size on the link is not kept over a restart: what a frame carries is at least as much, so the
+        # window errs to the careful side.
+        missing = {
+            one.entry: Flight(one, one.bytes, one.seqs, Outcome.UNKNOWN, next_n if by_ctl(one) else None)
+            for one in claimed
+            if one.entry not in self._by_entry
+        }
+        self._by_entry = dict(sorted((self._by_entry | missing).items()))
 
     def accept(self, entry: EntryId) -> None:
         """The broker has it (frames settled meanwhile are passed over)."""

@@ -73,6 +73,7 @@ class Push:
     _handled_n: int = 0
     _rounds_lost: int = 0
     _urgent_is_large: bool = False
+    _broke_off: bool = False
     _asked: deque[tuple[EntryId | None, int]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
@@ -89,7 +90,17 @@ class Push:
         return self._flights.bytes
 
     def step(self, wait_s: float = 0.0) -> Pushed:
-        """One round: answers, facts, evidence, the want, then frames while the windows allow."""
+        """One round: answers, facts, evidence, the want, then frames while the windows allow. One that an
+        error broke off between a claim and its frame is no loss: the next one finds the claim in the outbox.
+        """
+        if self._broke_off:
+            self._flights.recall(self.outbox.in_flight(), self.speaker.next_n())
+        self._broke_off = True
+        done = self._round(wait_s)
+        self._broke_off = False
+        return done
+
+    def _round(self, wait_s: float) -> Pushed:
         now_s = self.clock.now_s()
         if self.speaker.superseded:
             return Pushed(waits="superseded")
@@ -268,9 +279,10 @@ class Push:
         if not lanes or not session:
             return None
         entry = EntryId(session, self._last.n + 1 if session == self._last.session else 1)
+        before, self._last = self._last, entry  # an error does not say whether it is used now
         claimed = self.outbox.claim(entry, lanes, batch_bytes, chunk_bytes, self.clock.now_ms())
-        if claimed is not None:
-            self._last = entry
+        if claimed is None:
+            self._last = before
         return claimed
 
     # --- up and down ----------------------------------------------------------------------------

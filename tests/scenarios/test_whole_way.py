@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.adapters.outbox_sqlite import SqliteOutbox
+from pipeline.region.framing import Framer
 from pipeline.region.pushed import PushSettings
 from pipeline.sample import sample_lines
 from pipeline.testing.world import World
@@ -115,3 +118,39 @@ def test_a_ledger_that_is_restored_to_before_a_session_of_the_broker_goes_on(tmp
     assert world.arrive(100) < 100
     world.check()
     world.close()
+
+
+def break_once(patch: pytest.MonkeyPatch, owner: type, name: str) -> None:
+    """The next call of that method that returns anything raises instead, after it has done its work."""
+    works = getattr(owner, name)
+    broke: list[str] = []
+
+    def call(*args: Any, **options: Any) -> Any:
+        done = works(*args, **options)
+        if done is not None and not broke:
+            broke.append(name)
+            raise RuntimeError(f"{name} is broken")
+        return done
+
+    patch.setattr(owner, name, call)
+
+
+@pytest.mark.parametrize("lane", ["urgent", "record", "biometric"])
+@pytest.mark.parametrize(("owner", "name"), [(Framer, "frame_of"), (SqliteOutbox, "claim")])
+def test_a_packet_whose_frame_breaks_off_after_the_claim_arrives_once_without_a_restart(
+    world: World, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, lane: str
+) -> None:
+    for _ in range(3):
+        world.round()  # a session is granted
+    fill(world, 1, seed=2)
+    assert world.step_push().packets == 1  # it lies in the stream while the next one breaks off
+    (line,) = sample_lines(1, biometrics=int(lane == "biometric"), seed=3)
+    world.enqueue({**line, "lane": lane})
+    break_once(monkeypatch, owner, name)
+    with pytest.raises(RuntimeError, match="is broken"):
+        world.step_push()
+    fill(world, 1, seed=4)
+    assert world.arrive(30) < 30
+    world.check()
+    assert world.ledger.reader.counts(world.region).counters.get("duplicates", 0) == 0
+    assert world.instances == 1

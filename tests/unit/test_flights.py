@@ -105,6 +105,23 @@ def test_an_urgent_frame_that_was_in_ctl_before_a_restart_is_lost_once_any_want_
     assert [one.entry.n for one in flights.lost(1)] == [1]
 
 
+def test_a_claim_that_is_recalled_is_judged_by_the_stream_and_leaves_what_is_known_of_the_others() -> None:
+    flights = accepted(batch(1, 1), batch(3, 3))
+    flights.add(batch(4, 4), 100, 1)
+    flights.recall([batch(1, 1), batch(2, 2), batch(3, 3), batch(4, 4), urgent(5, 5)], next_n=7)
+    assert flights.on_the_wire_bytes == 100
+    assert flights.mark() == EntryId(1, 3)
+    assert flights.observe(1, 7, flights.mark()) == 2  # the third lies there; the first and second do not
+    assert [one.entry.n for one in flights.lost(7)] == [1, 2, 5]
+
+
+def test_an_urgent_claim_that_is_recalled_is_not_lost_by_an_answer_to_an_earlier_want() -> None:
+    flights = Flights()
+    flights.recall([urgent(1, 1)], next_n=7)
+    assert flights.lost(6) == []
+    assert [one.entry.n for one in flights.lost(7)] == [1]
+
+
 def test_a_chunk_of_a_large_urgent_packet_travels_in_up_and_is_judged_there() -> None:
     flights = Flights()
     flights.add(chunk(1, 7, 0, 50)._replace(lane=Lane.URGENT), 50, next_n=1)

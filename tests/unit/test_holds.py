@@ -9,6 +9,7 @@ from pipeline.region.flights import Flights
 from pipeline.region.holds import URGENT_BEYOND_BYTES, Holds
 from pipeline.region.pushed import PushSettings
 from pipeline.region.speaker import Speaker
+from pipeline.throttle import State, ThrottleView
 from schemas.lanes import Lane
 
 AIM = 1_000
@@ -84,3 +85,28 @@ def test_urgent_ones_pass_the_receipt_window_by_so_much_and_no_more(holds: Holds
     assert whys(holds) == ("receipt window", "receipt window")
     holds.speaker.window_bytes = URGENT_BEYOND_BYTES + 1  # and inside of it like all others
     assert whys(holds) == ("", "")
+
+
+def throttle(unwritten_bytes: int) -> ThrottleView:
+    """One whose window is full: the socket decides what it takes, not we."""
+    state = State.STEADY
+    return ThrottleView(state, "", AIM, 1_000.0, 0.6, 0.6, 0.0, 0.1, 0, unwritten_bytes=unwritten_bytes)
+
+
+def test_with_a_throttle_frames_are_handed_over_while_less_than_one_waits_for_room_in_the_socket(
+    holds: Holds,
+) -> None:
+    """However many are unanswered: behind one lost segment all answers wait, though the line is free."""
+    for unanswered in range(3):
+        assert holds.flights.on_the_wire_bytes == unanswered * AIM
+        assert holds.why(5.0, AIM, throttle(0)) == ""
+        assert holds.why(5.0, AIM, throttle(AIM - 1)) == ""
+        assert holds.why(5.0, AIM, throttle(AIM)) == "link window"
+        sends(holds, Lane.RECORD, AIM)
+    assert holds.flights.on_the_wire_bytes == SETTINGS.link_window_bytes
+    assert holds.why(5.0, AIM, throttle(0)) == "link window"
+
+
+def test_frames_that_wait_for_room_in_the_socket_do_not_hold_urgent_ones(holds: Holds) -> None:
+    assert holds.why(5.0, AIM, throttle(AIM)) == "link window"
+    assert holds.why_urgent(5.0, AIM) == ""
