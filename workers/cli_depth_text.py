@@ -124,6 +124,8 @@ def _center(found: dict[str, Any]) -> list[str]:
             f"last {window}: received {rate(rates['received']['packets_s'])}, "
             f"verdicts {rate(rates['verdict']['packets_s'])}, {size(rates['frames']['bytes_s'])}/s of frames"
         )
+    if twice := found["counters"]["bytes_twice"]:
+        lines.append(f"since the beginning: {size(twice)} of contents came though they were here already")
     if found["by_status"]:
         lines.append("by status: " + _statuses(found["by_status"]))
     return lines + _alarms(found)

@@ -233,7 +233,7 @@ def center_depth(
         "by_status": counts.by_status,
         "lanes": {lane.label: {"received": counts.by_lane.get(lane.label, 0)} for lane in Lane},
         "rates": _center_rates(ledger, only, now_ms, None if incarnation is None else incarnation[1]),
-        "counters": counts.counters,
+        "counters": {"bytes_twice": 0} | counts.counters,
         **announced_json(told, only),
         "running": running,
         "restraint": None if restraint is None else dict(restraint),

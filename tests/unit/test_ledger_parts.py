@@ -12,6 +12,7 @@ from pipeline.adapters import ledger_forget
 from pipeline.adapters.folder import open_folder
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_forget import DAY_MS
+from pipeline.inspection.depth import center_depth
 from pipeline.settings import parse_settings
 from schemas.codec import pack_flat
 from schemas.frame import Kind
@@ -20,6 +21,7 @@ from schemas.lanes import Lane
 from schemas.verdicts import Status
 from tests.unit.ledger_rig import EPOCH, JPEG, REGION, Places, Rig, new_rig, packet
 from workers.center import FORGET_S, CenterSide
+from workers.cli_depth_text import depth_text
 from workers.making import make_center
 from workers.wiring import CenterParts
 
@@ -63,6 +65,19 @@ def test_a_packet_with_other_contents_came_once(rig: Rig) -> None:
     rig.step(rig.chunk(5, BIG, 0, len(BIG)), rig.batch({1: packet(2)}))
     rig.step(rig.chunk(5, BIG + b"x", 0, 100), rig.batch({1: packet(3)}))
     assert twice(rig) == 0
+
+
+def test_depth_at_the_center_says_how_much_came_twice(rig: Rig) -> None:
+    def seen() -> tuple[int, str]:
+        found = center_depth(rig.ledger.reader, running=True, now_ms=rig.clock.ms)
+        return found["counters"]["bytes_twice"], depth_text(found)
+
+    rig.step(rig.chunk(5, BIG, 0, 4_000))
+    before, text = seen()
+    assert (before, "already" in text) == (0, False)
+    rig.step(rig.chunk(5, BIG, 1_000, 4_000))
+    after, text = seen()
+    assert (after, "already" in text) == (3_000, True)
 
 
 # --- what goes --------------------------------------------------------------------------------------
