@@ -11,6 +11,9 @@ import pytest
 
 from pipeline.adapters.ledger_announced import AnnouncedRow
 from pipeline.adapters.outbox_reader import OutboxReader
+from pipeline.adapters.registry_reader import RegistryReader
+from pipeline.inspection.depth import region_depth
+from pipeline.inspection.running import link_state
 from pipeline.region.announcing import LARGE_S
 from pipeline.region.pushed import PushSettings
 from pipeline.sample import sample_lines
@@ -18,6 +21,7 @@ from pipeline.testing.world import World
 from schemas.frame import Kind, split
 from schemas.identity import PacketId
 from schemas.lanes import Lane
+from workers.cli_depth_text import depth_text
 
 LINES = list(sample_lines(6, seed=5, biometrics=6))
 
@@ -101,6 +105,16 @@ def test_the_center_knows_size_digest_and_time_of_what_waits_in_a_closed_lane(cl
         assert found is not None
         assert (row.size, row.digest, row.at_ms) == (found.size, found.digest, found.at_ms)
         assert row.lane is Lane.BIOMETRIC
+
+
+def test_the_region_says_how_many_of_those_that_wait_are_announced(closed: Office) -> None:
+    folder, now_ms = closed.world.folder / "region", closed.world.clock.now_ms()
+    readers = OutboxReader(folder), RegistryReader(folder)
+    link = link_state(False, {}, now_ms)
+    found = region_depth(*readers, link, now_ms=now_ms, free_bytes=1, low_water_bytes=0)
+    assert (found["waiting"], found["announced"]) == (4, 4)
+    assert found["lanes"]["biometric"]["announced"] == 4
+    assert "so that the center knows of them before they come: 4" in depth_text(found)
 
 
 def test_a_packet_is_announced_once(closed: Office) -> None:

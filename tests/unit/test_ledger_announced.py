@@ -28,6 +28,8 @@ from schemas.ranges import from_numbers, from_wire
 from schemas.verdicts import Status
 from tests.unit.ledger_rig import EPOCH, JPEG, REGION, Places, Rig, nik, packet
 from tests.unit.test_intake_frames import goes_on
+from workers.cli_depth_text import depth_text
+from workers.cli_trace_text import trace_text
 
 
 def said(number: int, stored: bytes) -> Announcement:
@@ -283,3 +285,19 @@ def test_a_ledger_of_the_first_version_can_be_looked_at_before_it_is_brought_ove
     with first_version(places) as place:
         reader = LedgerReader.open(place)
         assert (reader.announced_amounts(), reader.announced(nik=nik(1))) == ({}, [])
+
+
+# --- as people read it -------------------------------------------------------------------------------
+
+
+def test_what_is_announced_is_told_in_words(rig: Rig) -> None:
+    rig.step(announce(rig, PACKETS))
+    now_ms = rig.clock.ms + 120_000
+    depth = depth_text(center_depth(rig.ledger.reader, running=True, now_ms=now_ms))
+    assert "announced and not arrived yet: 3 packets" in depth
+    assert "the first 2 min" in depth
+    shown = "\n".join(trace_text(center_trace(rig.ledger.reader, nik(2), now_ms)))
+    assert "ANNOUNCED: its region has said that it exists" in shown
+    assert "kind not known yet, lane biometric" in shown
+    rig.step(rig.batch(PACKETS))
+    assert "announced and" not in depth_text(center_depth(rig.ledger.reader, running=True, now_ms=now_ms))
