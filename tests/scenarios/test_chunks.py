@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from pipeline.adapters.outbox_reader import OutboxReader
+from pipeline.ports import EntryId
 from pipeline.region.pushed import PushSettings
 from pipeline.sample import sample_lines
 from pipeline.testing.world import World
+from schemas.codec import pack_flat
+from schemas.frame import Header, Kind, seal_frame
+from schemas.lanes import Lane
 from schemas.ranges import total
 
 DAY_S = 24 * 60 * 60
@@ -207,6 +211,41 @@ def test_losses_between_which_chunks_come_do_not_make_it_wait_ever_longer(tmp_pa
     assert "paused after a loss" not in waits
     everything_arrives(world)
     world.close()
+
+
+def test_a_packet_that_is_refused_half_way_leaves_nothing_under_way_and_a_retry_needs_little_more_than_the_rest(
+    world: World,
+) -> None:
+    packet = world.enqueue(large_line())
+    rounds_until_held(world, 1_000_000)
+    world.step_push()  # more is on its way when the refusal comes
+    header = Header(
+        Kind.CHUNK,
+        world.region,
+        packet.epoch,
+        world.region_key.id,
+        world.center_key.id,
+        Lane.BIOMETRIC,
+        ((packet.seq, packet.seq + 1),),
+        dictionary=0,
+    )
+    chunk_of_nothing = pack_flat((2_000_000, b"d" * 32, 0, b""))
+    ctl = world.link.region(world.region).ctl
+    ours, theirs = world.region_key, world.center_key.public
+    ctl.add(
+        EntryId(ctl.last.session + 1, 0),
+        seal_frame(header, chunk_of_nothing, ours=ours, theirs=theirs, level=1),
+    )
+    for _ in range(6):
+        world.round()
+    assert leftovers(world) == {"again": 0, "large": 0, "sent": 0}
+    assert nothing_waits(world)
+    before = held_bytes(world)
+    assert 1_000_000 <= before < size_bytes(world)
+    world.outbox.retry(((packet.seq, packet.seq + 1),), world.clock.now_ms())
+    everything_arrives(world)
+    assert sent_twice_bytes(world) < before // 2  # what went before the next ack said what is held
+    assert leftovers(world) == {"again": 0, "large": 0, "sent": 0}
 
 
 # --- what is abandoned --------------------------------------------------------------------------------
