@@ -213,7 +213,7 @@ def test_losses_between_which_chunks_come_do_not_make_it_wait_ever_longer(tmp_pa
     world.close()
 
 
-def test_a_packet_that_is_refused_half_way_leaves_nothing_under_way_and_a_retry_needs_little_more_than_the_rest(
+def test_a_packet_that_is_refused_half_way_leaves_nothing_under_way_and_a_retry_needs_little(
     world: World,
 ) -> None:
     packet = world.enqueue(large_line())
