@@ -235,6 +235,34 @@ def test_an_urgent_packet_that_arrived_is_not_sent_again(
     assert duplicates(world) == 0
 
 
+def test_an_urgent_packet_that_left_behind_a_want_is_not_lost_for_the_answer_to_that_want(
+    world: World,
+) -> None:
+    world.clock.advance(31.0)
+    assert world.step_push().frames == 0
+    assert world.step_intake().wants
+    world.step_deliver()
+    urgent(world)
+    assert world.step_push().frames == 1
+    world.step_pull()
+    for _ in range(3):
+        done = world.step_push()
+        assert (done.frames, done.requeued) == (0, 0)
+    assert world.arrive(60) < 60
+    world.check()
+
+
+def test_wants_go_once_in_a_while_as_long_as_an_urgent_packet_has_no_answer(world: World) -> None:
+    urgent(world)
+    for _ in range(200):  # 10 s, and the center sleeps
+        world.step_push()
+        world.clock.advance(0.05)
+    frames = world.link.region(world.region).ctl.entries.values()
+    kinds = [split(frame).header.kind for frame in frames]
+    assert kinds.count(Kind.BATCH) == 1
+    assert 2 <= kinds.count(Kind.WANT) <= 4
+
+
 def test_a_broker_without_memory_holds_an_urgent_packet_and_the_link_stays_up(world: World) -> None:
     world.link.bytes_max = 0
     packet = urgent(world)

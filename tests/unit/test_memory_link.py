@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from pipeline.errors import LinkDown, Unreachable
-from pipeline.ports import Accepted, DownHint, EntryId, Full
+from pipeline.ports import NO_ENTRY, Accepted, DownHint, EntryId, Full
 from pipeline.testing.clock import ManualClock
 from pipeline.testing.memory_link import MemoryLink, MemoryRegionLink
 
@@ -116,6 +116,50 @@ def test_a_wiped_broker_forgets_entries_ids_attempts_and_the_hint() -> None:
     region.outcomes(0.0)
     region.send(ONE, b"y")
     assert [(one.frame, one.attempts) for one in center.read(REGION, "up", 9)] == [(b"y", 0)]
+
+
+@pytest.mark.parametrize(("keep_sent", "kept"), [(True, [b"a", b"b"]), (False, []), (1, [b"a"])])
+def test_a_cut_decides_how_much_of_what_is_urgent_arrives(keep_sent: bool | int, kept: list[bytes]) -> None:
+    link = MemoryLink()
+    region = link.region_end(REGION)
+    region.send_urgent(ONE, b"a")
+    region.send_urgent(TWO, b"b")
+    link.cut(keep_sent=keep_sent)
+    assert list(link.region(REGION).ctl.entries.values()) == kept
+    with pytest.raises(LinkDown):
+        region.outcomes(1.0)
+    link.restore()
+    assert region.outcomes(1.0) == []
+
+
+def test_a_control_message_arrives_behind_what_is_urgent_and_ahead_of_what_is_in_up() -> None:
+    link = MemoryLink(control_overtakes=True)
+    region = link.region_end(REGION)
+    region.send(ONE, b"x")
+    region.send_urgent(TWO, b"u")
+    region.send_control(b"want")
+    assert list(link.region(REGION).ctl.entries.values()) == [b"u", b"want"]
+    assert ids(link) == []
+    assert region.outcomes(0.0) == [Accepted(TWO), Accepted(ONE)]
+
+
+def test_where_up_stalls_only_ctl_arrives_and_is_answered() -> None:
+    link = MemoryLink(up_stalls=True)
+    region, center = link.region_end(REGION), link.center_end()
+    region.send(ONE, b"x")
+    region.send_urgent(TWO, b"u")
+    assert region.outcomes(0.0) == [Accepted(TWO)]
+    assert center.lengths([REGION]) == {REGION: (1, 0)}
+    link.up_stalls = False
+    assert region.outcomes(0.0) == [Accepted(ONE)]
+
+
+def test_a_full_broker_has_a_word_for_control_messages_too() -> None:
+    link = MemoryLink(bytes_max=0)
+    region = link.region_end(REGION)
+    region.send_control(b"want")
+    region.send_urgent(ONE, b"u")
+    assert region.outcomes(0.0) == [Full(NO_ENTRY), Full(ONE)]
 
 
 def test_a_stopped_broker_is_away_for_both_ends_and_keeps_what_it_has() -> None:
