@@ -45,10 +45,12 @@ class FairShare:
         self._round: set[str] = set()
         self._queue: deque[str] = deque()
         self._quantum = QUANTUM_BYTES_MAX
+        self._counts = True
 
     def next(self, waiting: Collection[str]) -> Turn | None:
         """Whose turn it is among the regions that have frames (`None` if none has)."""
-        if len(waiting) < 2:
+        self._counts = len(waiting) > 1
+        if not self._counts:
             return next((self._alone(region) for region in waiting), None)
         if self._queue:
             self._join(sorted(set(waiting) - self._round))
@@ -62,7 +64,8 @@ class FairShare:
 
     def spent(self, region: str, taken_bytes: int) -> None:
         """So much was taken in of the region, in its turn or of its `ctl`."""
-        self._credit[region] = max(self._credit.get(region, 0) - taken_bytes, -OWED_BYTES_MAX)
+        if self._counts:
+            self._credit[region] = max(self._credit.get(region, 0) - taken_bytes, -OWED_BYTES_MAX)
 
     def passed(self, region: str) -> None:
         """The turn of that region is over, whatever it has left: it could not be served."""
