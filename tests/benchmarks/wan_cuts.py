@@ -46,7 +46,7 @@ def run_cut(args: argparse.Namespace) -> dict[str, Any]:
     windows: list[int] = []
     unanswered: list[int] = []
     with running(args) as bench:
-        backlog(bench, "large", args.cuts * (before_s + AFTER_S) + 20)
+        backlog(bench, args.cuts * (before_s + AFTER_S) + 20)
         for _ in range(args.cuts):
             time.sleep(before_s)
             state = bench.push_state()

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     ours: dict[str, list[float]] = {}
     with running(args) as bench:
         steer(bench, PAUSED)
-        backlog(bench, "large", 2 * ROUNDS * (for_s + RAMP_S + 5))
+        backlog(bench, 2 * ROUNDS * (for_s + RAMP_S + 5))
         for _ in range(ROUNDS):
             for direction, giver in GIVERS.items():
                 for how, steering in (("alone", PAUSED), ("beside", Steering())):

@@ -22,18 +22,19 @@ from workers.looking import ledger_place
 
 #: Bytes on the line of a large packet and of a record, about.
 LARGE_BYTES, RECORD_BYTES = 150_000, 60
-#: Of more records than this, so many are enqueued before the run; the others beside it, where fewer than the
-#: least are left (recording takes the processor from what is measured).
-RECORDS_BEFORE, RECORDS_AHEAD, RECORDS_LEAST = 200_000, 150_000, 50_000
+#: So many records are enqueued before the run; others beside it, where fewer than the least are left (that
+#: takes the processor from what is measured).
+RECORDS_AHEAD, RECORDS_LEAST = 150_000, 50_000
+#: Until the drain has found its rate, seconds.
+RAMP_S = 5.0
 FED_AT_A_TIME = 2_000
 PAUSED = Steering((Pause(None, "until there is a backlog", "benchmark", 0),))
 
 
-def backlog(bench: Bench, kind: str, for_s: float, seed: int = 77) -> None:
-    """Enqueue as many packets as the line can carry in that time: `large` ones, or `records`."""
-    size = LARGE_BYTES if kind == "large" else RECORD_BYTES
-    count = int(bench.wan.rate_bytes_s * for_s / size) + 20
-    bench.outbox.enqueue_many(sample_lines(count, seed=seed, biometrics=count if kind == "large" else 0))
+def backlog(bench: Bench, for_s: float) -> None:
+    """Enqueue as many large packets as the line can carry in that time."""
+    count = int(bench.wan.rate_bytes_s * for_s / LARGE_BYTES) + 20
+    bench.outbox.enqueue_many(sample_lines(count, seed=77, biometrics=count))
 
 
 def feed(region: Path, center: Path | str, count: int, ahead: Event) -> None:
@@ -65,6 +66,7 @@ def fed(bench: Bench, count: int) -> Iterator[None]:
             if not feeder.is_alive():
                 raise SystemExit("the feeder ended before it was ahead")
         write_steering(region, Steering())
+        time.sleep(RAMP_S)
         yield
     finally:
         feeder.kill()
@@ -73,16 +75,14 @@ def fed(bench: Bench, count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def load(bench: Bench, kind: str, for_s: float) -> Iterator[None]:
-    """The backlog there, or growing ahead of what drains."""
-    count = int(bench.wan.rate_bytes_s * for_s / RECORD_BYTES) + 20
-    if kind == "idle":
-        yield
-    elif kind == "large" or count <= RECORDS_BEFORE:
-        backlog(bench, kind, for_s)
-        yield
-    else:
-        with fed(bench, count):
+    """The backlog there, or (records: these take long to enqueue) kept ahead of the drain."""
+    if kind == "records":
+        with fed(bench, int(bench.wan.rate_bytes_s * for_s / RECORD_BYTES) + 20):
             yield
+        return
+    if kind == "large":
+        backlog(bench, for_s)
+    yield
 
 
 def watched(bench: Bench, for_s: float) -> list[tuple[float, int, int]]:

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     """One every `EVERY_S` for `--seconds`, after the drain has found its rate."""
     took: list[float] = []
     with running(args) as bench:
-        backlog(bench, "large", args.seconds + RAMP_S + 10)
+        backlog(bench, args.seconds + RAMP_S + 10)
         time.sleep(RAMP_S)
         before, began_s = bench.counter("bytes"), time.monotonic()
         for line in sample_lines(max(1, int(args.seconds / EVERY_S)), seed=6):
