@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,10 +11,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.adapters.ledger_sql import SqlLedger
+from pipeline.adapters.outbox_reader import OutboxReader
+from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.center.behind import WINDOW_BYTES_MIN, Limits, Watch
 from pipeline.center.deliver import Deliver
 from pipeline.center.intake import Intake, IntakeResult
 from pipeline.center.turns import Turns
+from pipeline.inspection.depth import region_depth
+from pipeline.inspection.running import LinkState
+from pipeline.inspection.why import region_why
 from pipeline.ports import EntryId
 from pipeline.region.pushed import PushSettings
 from pipeline.region.speaker import REPEAT_S
@@ -26,6 +32,8 @@ from schemas.frame import Header, Kind, seal_frame
 from schemas.keys import PrivateKey
 from schemas.lanes import Lane
 from schemas.messages import Join
+from workers.cli_depth_text import depth_text
+from workers.region import RegionSide
 
 KIB, MIB = 1024, 1024 * 1024
 FRAME_BYTES = 16 * KIB
@@ -130,6 +138,27 @@ def test_a_center_whose_disk_is_full_defers_and_an_urgent_packet_still_comes(wor
     world.go_on(int(REPEAT_S) + 3)
     assert world.received > 1, "it was not asked again in time"
     world.all_arrives_once()
+
+
+def test_depth_and_why_of_a_region_that_is_held_say_for_how_long(world: SlowWorld) -> None:
+    world.free_bytes = 0
+    world.clock.advance(REPEAT_S + 1.0)
+    world.go_on(3)
+    packet = world.enqueue(SMALL[0])
+    side = RegionSide(world.push, world.pull, world.clock, world.folder)
+    side.push_once()
+    said = json.loads((world.folder / "push.json").read_text(encoding="utf-8"))
+    assert 55.0 < said["held_for_s"] <= 60.0
+    outbox, registry = OutboxReader(world.folder / "region"), RegistryReader(world.folder / "region")
+    link = LinkState(running=True, said=said, age_s=0.0)
+    depth = region_depth(outbox, registry, link, now_ms=said["at_ms"], free_bytes=0, low_water_bytes=0)
+    assert "waits for: held by the center for 5" in depth_text(depth)
+    found = outbox.find(packet)
+    assert found is not None
+    why = region_why(outbox, link, found, (), said["at_ms"])
+    outbox.close()
+    registry.close()
+    assert "the center asks to hold for 5" in why
 
 
 def test_what_a_person_has_set_for_a_region_stays_where_it_is_less(world: SlowWorld) -> None:
