@@ -35,7 +35,8 @@ from pipeline.adapters.redis_wire import (
 from pipeline.adapters.resp import ErrorReply, Reply
 from pipeline.adapters.throttled import ThrottledSocket
 from pipeline.errors import LinkDown, TitianError
-from pipeline.ports import NO_ENTRY, Accepted, EntryId, Full, SendOutcome
+from pipeline.ports import EntryId
+from pipeline.region_link import NO_ENTRY, Accepted, Full, SendOutcome
 from pipeline.throttle import ThrottleView
 
 #: How long a read waits at the broker, seconds: an idle region costs a question and an answer so often.

@@ -14,9 +14,10 @@ from enum import Enum
 
 from pipeline.errors import LinkDenied, LinkDown
 from pipeline.hop import Fit, fit
-from pipeline.ports import Clock, Cursors, EntryId, Outbox, RegionLink, Registry
+from pipeline.ports import Clock, Cursors, EntryId, Outbox, Registry
 from pipeline.region.backoff import Backoff
 from pipeline.region.speaker import Heard, Speaker
+from pipeline.region_link import RegionLink
 from schemas.errors import FrameError, SchemaError, UnknownKey
 from schemas.feed import RecordChange, Span, span_of, unpack_facts, unpack_records
 from schemas.frame import Header, Kind, open_body, split, verify

@@ -14,19 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.errors import LinkDenied, LinkDown
-from pipeline.ports import (
-    NO_ENTRY,
-    Accepted,
-    Batch,
-    Chunk,
-    Clock,
-    Cursors,
-    EntryId,
-    Outbox,
-    RegionLink,
-    Registry,
-    Sent,
-)
+from pipeline.ports import Batch, Chunk, Clock, Cursors, EntryId, Outbox, Registry, Sent
 from pipeline.region.announcer import Announcer
 from pipeline.region.announcing import ToldStore
 from pipeline.region.backoff import Backoff
@@ -36,6 +24,7 @@ from pipeline.region.holds import Holds
 from pipeline.region.lanes import LaneOrder
 from pipeline.region.pushed import Pushed, PushSettings
 from pipeline.region.speaker import Speaker
+from pipeline.region_link import NO_ENTRY, Accepted, RegionLink
 from pipeline.throttle.pace import frame_bytes
 from schemas.frame import Kind
 from schemas.keys import PrivateKey, PublicKey

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.errors import LinkDown
-from pipeline.ports import NO_ENTRY, Accepted, EntryId, Full, SendOutcome
+from pipeline.ports import EntryId
+from pipeline.region_link import NO_ENTRY, Accepted, Full, SendOutcome
 from pipeline.testing.memory_broker import MemoryRegion
 from pipeline.testing.memory_center import MemoryCenterLink
 

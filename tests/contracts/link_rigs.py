@@ -24,7 +24,8 @@ from redis.retry import Retry
 from pipeline.adapters.redis_center_link import RedisCenterLink
 from pipeline.adapters.redis_dial import Endpoint
 from pipeline.adapters.redis_region_link import RedisRegionLink
-from pipeline.ports import CenterLink, RegionLink
+from pipeline.ports import CenterLink
+from pipeline.region_link import RegionLink
 from pipeline.testing.memory_link import MemoryLink
 from workers.embedded_users import region_acl
 

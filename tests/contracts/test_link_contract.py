@@ -11,7 +11,8 @@ import pytest
 from pipeline.adapters.redis_region_link import RedisRegionLink
 from pipeline.adapters.redis_wire import attempts_key
 from pipeline.errors import LinkDenied, LinkDown, Unreachable
-from pipeline.ports import NO_ENTRY, Accepted, DownHint, EntryId, Full, RegionLink, SendOutcome
+from pipeline.ports import DownHint, EntryId
+from pipeline.region_link import NO_ENTRY, Accepted, Full, RegionLink, SendOutcome
 from tests.contracts.link_rigs import OTHER, REGION, Rig, ValkeyRig, length, rig_of, until
 
 HINT = DownHint(session=1, n=1, facts=7, records=3, answered=2, sizes=(10, 20))

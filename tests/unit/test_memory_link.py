@@ -7,7 +7,8 @@ import copy
 import pytest
 
 from pipeline.errors import LinkDown, Unreachable
-from pipeline.ports import NO_ENTRY, Accepted, DownHint, EntryId, Full
+from pipeline.ports import DownHint, EntryId
+from pipeline.region_link import NO_ENTRY, Accepted, Full
 from pipeline.testing.clock import ManualClock
 from pipeline.testing.memory_link import MemoryLink, MemoryRegionLink
 
