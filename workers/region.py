@@ -19,10 +19,11 @@ from celery.signals import beat_embedded_init, worker_shutting_down
 from pipeline.adapters.file_lock import FileLock
 from pipeline.adapters.folder import Folder, write_private
 from pipeline.adapters.redis_region_link import RedisRegionLink
-from pipeline.ports import Clock, RegionLink
+from pipeline.ports import Clock
 from pipeline.region.pull import Pull, Pulled
 from pipeline.region.push import Push
 from pipeline.region.pushed import Pushed
+from pipeline.region_link import RegionLink
 from pipeline.throttle import ThrottleView
 from workers.application import PULL, PUSH, REGION_BEAT, make_application
 from workers.deathsig import die_with_parent
