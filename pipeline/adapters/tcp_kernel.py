@@ -13,27 +13,29 @@ from dataclasses import dataclass
 
 TCP_INFO = getattr(socket, "TCP_INFO", 11)
 TCP_CONGESTION = getattr(socket, "TCP_CONGESTION", 13)
+SO_MAX_PACING_RATE = getattr(socket, "SO_MAX_PACING_RATE", 47)
+#: The kernel's word for no limit, and the slowest that is asked for, bytes a second.
+PACE_MAX, PACE_MIN = 0xFFFFFFFF, 2048
 #: Lower Effort (RFC 8622): codepoint 1, in the upper six bits.
 DSCP_LE = 1 << 2
 _INFO_BYTES = 256
 #: Offsets in struct tcp_info, bytes.
 _RTT, _TOTAL_RETRANS, _BYTES_ACKED, _NOTSENT, _MIN_RTT = 68, 100, 120, 144, 148
-_SEGMENT, _UNACKED, _SACKED, _LOST, _RETRANS = 16, 24, 28, 32, 36
-_CWND, _DELIVERY_RATE = 80, 160
+_SEGMENT, _SACKED, _CWND, _SEGS_IN, _DELIVERY_RATE = 16, 28, 80, 140, 160
 
 
 @dataclass(frozen=True)
 class TcpView:
     """A socket as the kernel sees it. `acked_bytes` in order and `arrived_bytes` beyond holes too, since it
-    was connected; `rtt_s` smoothed; `under_way_bytes` on the wire, as far as is known (full segments)."""
+    was connected; `rtt_s` smoothed."""
 
     rtt_s: float
     min_rtt_s: float
     acked_bytes: int
     arrived_bytes: int
-    under_way_bytes: int
     notsent_bytes: int
     retransmits: int
+    segments_in: int
     segment_bytes: int
     congestion_window: int
     delivery_rate_bytes_s: int
@@ -52,16 +54,15 @@ def parse_tcp_info(raw: bytes) -> TcpView | None:
 
     # A lost segment holds up what came after it: by acknowledged bytes alone, a link that loses one segment
     # in a round trip looks full at half of what it carries.
-    segment, arrived = u32(_SEGMENT), u32(_SACKED)
-    on_the_wire = max(0, u32(_UNACKED) - arrived - u32(_LOST) + u32(_RETRANS))
+    segment = u32(_SEGMENT)
     return TcpView(
         rtt_s=u32(_RTT) / 1e6,
         min_rtt_s=u32(_MIN_RTT) / 1e6,
         acked_bytes=u64(_BYTES_ACKED),
-        arrived_bytes=u64(_BYTES_ACKED) + arrived * segment,
-        under_way_bytes=on_the_wire * segment,
+        arrived_bytes=u64(_BYTES_ACKED) + u32(_SACKED) * segment,
         notsent_bytes=u32(_NOTSENT),
         retransmits=u32(_TOTAL_RETRANS),
+        segments_in=u32(_SEGS_IN),
         segment_bytes=segment,
         congestion_window=u32(_CWND),
         delivery_rate_bytes_s=u64(_DELIVERY_RATE),
@@ -76,6 +77,17 @@ def tcp_view(sock: socket.socket) -> TcpView | None:
         return None
 
 
+def newest_rtt_s(before: TcpView, now: TcpView, arrived_bytes: int) -> float:
+    """What the answers since `before` took, by how far they moved the kernel's smoothed round trip.
+
+    Each moves it by an eighth (RFC 6298): smoothed, a queue is seen late, and for long after it has gone.
+    """
+    segments = -(-arrived_bytes // max(1, now.segment_bytes))  # one answer each at most
+    answers = max(1, min(segments, (now.segments_in - before.segments_in) & 0xFFFFFFFF))
+    moved = 1.0 - 0.875**answers
+    return before.rtt_s + (now.rtt_s - before.rtt_s) / moved
+
+
 def ask(sock: socket.socket, *, congestion: str = "bbr", lower_effort: bool = True) -> dict[str, bool]:
     """Ask for what the host allows before the socket is connected; returns what was granted, by name."""
     granted: dict[str, bool] = {}
@@ -86,6 +98,12 @@ def ask(sock: socket.socket, *, congestion: str = "bbr", lower_effort: bool = Tr
         level = socket.IPPROTO_IPV6 if v6 else socket.IPPROTO_IP
         granted["lower_effort"] = _set(sock, level, socket.IPV6_TCLASS if v6 else socket.IP_TOS, DSCP_LE)
     return granted
+
+
+def pace(sock: socket.socket, bytes_s: float) -> bool:
+    """Let segments leave no faster than that, evenly (0: as fast as they can); whether the host does it."""
+    asked = max(PACE_MIN, min(int(bytes_s), PACE_MAX - 1)) if bytes_s else PACE_MAX
+    return _set(sock, socket.SOL_SOCKET, SO_MAX_PACING_RATE, struct.pack("=I", asked))
 
 
 def congestion_of(sock: socket.socket) -> str:

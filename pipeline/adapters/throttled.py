@@ -15,15 +15,19 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipeline.adapters.tcp_kernel import TcpView, ask, congestion_of, tcp_view
+from pipeline.adapters.tcp_kernel import TcpView, ask, congestion_of, newest_rtt_s, pace, tcp_view
 from pipeline.adapters.tcp_options import TcpHelp, help_of
 from pipeline.throttle import Controller, ThrottleView
 from pipeline.throttle.view import SEGMENT_BYTES
 
 #: A full segment with its headers.
 FULL_SEGMENT_BYTES = 1500
+#: How long the other side waits for a second segment before it answers to one (Linux), seconds.
+DELAYED_ANSWER_S = 0.04
 #: The kernel is not asked more often, seconds.
 LOOK_S = 0.002
+#: The kernel is told a new pace when it has moved by that share.
+PACE_SHARE = 0.05
 #: The connection looks for room again after this share of a round trip, seconds at least and at most.
 PAUSE_SHARE, PAUSE_S_MIN, PAUSE_S_MAX = 0.1, 0.002, 0.02
 #: An answer is prompt that comes within a round trip and so long after its command has arrived. A proxy is on
@@ -49,12 +53,12 @@ class ThrottledSocket:
         self.granted: dict[str, bool] = {}
         self.congestion = ""
         self.by_answers = False
+        self._paced_bytes_s = 0.0
         self._sock: socket.socket | None = None
         self._view: TcpView | None = None
         self._looked_s = float("-inf")
         self._retransmits = 0
         self._written = self._arrived = self._answered = 0
-        self._written_then = 0
         self._acked_first = 0
         self._acked: deque[tuple[int, float]] = deque(maxlen=ARRIVALS_MAX)
         self._late, self._prompt_s = 0, float("-inf")
@@ -72,10 +76,12 @@ class ThrottledSocket:
         self.by_answers |= self._view is None
         self._acked_first = 0 if self._view is None else self._view.acked_bytes
         self._retransmits = 0 if self._view is None else self._view.retransmits
-        self._written = self._arrived = self._answered = self._written_then = 0
+        self._written = self._arrived = self._answered = 0
         self._acked.clear()
         self._late, self._prompt_s = 0, float("-inf")
         self.controller.on_up(self._now())
+        self._paced_bytes_s = 0.0
+        self._pace(sock)
 
     def closed(self) -> None:
         """It is gone."""
@@ -102,13 +108,7 @@ class ThrottledSocket:
     @property
     def under_way_bytes(self) -> int:
         """What was written and has not arrived, as far as is known."""
-        if self.by_answers:
-            return self._written - self._answered
-        by_bytes = max(0, self._written - self._arrived)
-        if self._view is None:
-            return by_bytes
-        waits = self._view.under_way_bytes + self._view.notsent_bytes
-        return min(by_bytes, waits + self._written - self._written_then)
+        return max(0, self._written - (self._answered if self.by_answers else self._arrived))
 
     def room(self, wanted: int, *, whole: bool) -> int:
         """How many of `wanted` bytes may be written now; `whole`: they begin a command.
@@ -143,27 +143,43 @@ class ThrottledSocket:
         if self._sock is None or self.by_answers or now_s - self._looked_s < LOOK_S:
             return
         self._looked_s = now_s
-        view = self._view = tcp_view(self._sock)
+        before, view = self._view, tcp_view(self._sock)
+        self._view = view
         if view is None:
             return
         if view.retransmits > self._retransmits:
             self.controller.on_lost(view.retransmits - self._retransmits)
             self._retransmits = view.retransmits
-        self._written_then = self._written
         acked = view.acked_bytes - self._acked_first
         if not self._acked or acked > self._acked[-1][0]:
             self._acked.append((acked, now_s))
         so_far = view.arrived_bytes - self._acked_first
         if so_far > self._arrived:
             arrived, self._arrived = so_far - self._arrived, so_far
-            # An answer is to two full segments at a time; the base may be that of a small one.
-            own_s = self.controller.on_the_line_s(2 * FULL_SEGMENT_BYTES)
-            self.controller.on_acked(now_s, arrived, max(view.min_rtt_s, view.rtt_s - own_s))
+            newest_s = view.rtt_s if before is None else newest_rtt_s(before, view, arrived)
+            own_s = self._own_s()
+            self.controller.on_acked(now_s, arrived, max(view.min_rtt_s, newest_s - own_s))
+            self._pace(self._sock)
 
     def _count_by_answers(self) -> None:
         """What is under way from here on is what the broker has not answered, and the base is another one."""
         self.by_answers = True
+        if self._sock is not None:
+            self._pace(self._sock)
         self.controller.begin_anew(self.under_way_bytes)
+
+    def _own_s(self) -> float:
+        """What full segments take on the line themselves; the base may be that of a small one. An answer is
+        to two of them, unless the second takes longer than the other side waits for it."""
+        one_s = self.controller.on_the_line_s(FULL_SEGMENT_BYTES)
+        return one_s + min(one_s, DELAYED_ANSWER_S)
+
+    def _pace(self, sock: socket.socket) -> None:
+        """Spread the window over its round trip. By answers the bytes go to a proxy first: nobody waits."""
+        wanted = 0.0 if self.by_answers else self.controller.pace_bytes_s
+        if abs(wanted - self._paced_bytes_s) > PACE_SHARE * self._paced_bytes_s:
+            self._paced_bytes_s = wanted
+            pace(sock, wanted)
 
     def _look_for_a_proxy(self) -> None:
         if self._view is None:

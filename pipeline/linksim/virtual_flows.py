@@ -105,6 +105,8 @@ class Throttled(Protocol):
 
     @property
     def window_bytes(self) -> int: ...
+    @property
+    def pace_bytes_s(self) -> float: ...
     def on_sent(self, now_s: float, sent_bytes: int) -> None: ...
     def on_acked(self, now_s: float, acked_bytes: int, rtt_s: float | None) -> None: ...
     def on_lost(self, segments: int) -> None: ...
@@ -113,7 +115,8 @@ class Throttled(Protocol):
 
 
 class WindowFlow(_Sender):
-    """Ours: a backlog that leaves as the controller's window allows. `backlog_bytes`: endless by default."""
+    """Ours: a backlog that leaves as the controller's window and pace allow. `backlog_bytes`: endless by
+    default."""
 
     def __init__(
         self, link: VirtualLink, throttle: Throttled, *, backlog_bytes: float = float("inf"), seed: int = 0
@@ -126,6 +129,7 @@ class WindowFlow(_Sender):
         self._down = False
         self._probe_s = 0.5
         self._probe: Segment | None = None
+        self._next_s = self._fill_at_s = 0.0
         link.at(link.now_s, self._fill)
 
     def acked(self, segment: Segment) -> None:
@@ -150,9 +154,19 @@ class WindowFlow(_Sender):
         while not self._down and self.backlog_bytes >= SEGMENT_BYTES:
             if self.under_way_bytes + SEGMENT_BYTES > self.throttle.window_bytes:
                 return
+            if self.link.now_s < self._next_s:
+                self._fill_later()
+                return
+            pace = self.throttle.pace_bytes_s
+            self._next_s = self.link.now_s + (SEGMENT_BYTES / pace if pace else 0.0)
             self.backlog_bytes -= SEGMENT_BYTES
             self.throttle.on_sent(self._clock_s(), SEGMENT_BYTES)
             self._send(self._new())
+
+    def _fill_later(self) -> None:
+        if self._fill_at_s <= self.link.now_s:
+            self._fill_at_s = self._next_s
+            self.link.at(self._next_s, self._fill)
 
     def _timed_out(self) -> None:
         if self.link.now_s - self._heard_s < DOWN_AFTER_S:

@@ -19,14 +19,17 @@ from pipeline.throttle.view import SEGMENT_BYTES, State, ThrottleSettings, Throt
 
 #: The queue that we allow ourselves even on a fast line: below it, measuring is guessing.
 TARGET_S_MIN = 0.015
-#: Segments that the window grows by in a round without queue.
-GROWTH = 2.0
-#: The ramp doubles the window in a round; above what the line was known to carry it grows by this share.
-CAREFUL = 0.25
+#: Segments that the window grows by in a round without queue, or so much of the target, if that is less.
+GROWTH, GROWTH_SHARE = 2.0, 0.5
 #: The base is measured anew when nothing met it for so long, seconds.
 MEASURE_AFTER_S = 20.0
 #: Delivery rates are the largest of so many rounds.
 ROUNDS = 10
+#: A round is at least a round trip, and so many bytes on a line that brings them in this time (seconds).
+ROUND_BYTES_MIN, ROUND_S_MAX = 8 * SEGMENT_BYTES, 1.0
+#: How much faster than a window in a round trip bytes may leave: a window that leaves at once is a queue, and
+#: a ramp must be able to double.
+PACE, PACE_RAMP = 1.25, 2.0
 #: Whatever is awaited from further off than this is due: the clock was set (seconds).
 WAIT_S_MAX = 60.0
 #: A delay is the fastest of so many answers at least, and of those of this share of a round trip: what a few
@@ -52,6 +55,7 @@ class Controller:
         self._round_full = False
         self._round_queue_s = float("inf")
         self._empty_rounds = 0
+        self._rounds_in_ramp = 0
         self._knows_the_line = False
         self._seen_from_s = float("-inf")
         self._measure_until_s = 0.0
@@ -69,6 +73,14 @@ class Controller:
     def rate_bytes_s(self) -> float:
         """What the link was last seen to carry, bytes a second; 0 before the first round."""
         return max(self._rates, default=0.0)
+
+    @property
+    def pace_bytes_s(self) -> float:
+        """How fast the window may leave, bytes a second; 0 while nothing is known of the link."""
+        rtt_s = self.rtt_s or self.base.value_s
+        if not rtt_s or self.state is State.DOWN:
+            return 0.0
+        return (PACE_RAMP if self.state is State.RAMP else PACE) * self._window / rtt_s
 
     def on_the_line_s(self, some_bytes: int) -> float:
         """How long so many bytes take on the line alone; 0 while its rate is not known for sure."""
@@ -184,15 +196,24 @@ class Controller:
             self._shrink(now_s, queue_s, target_s)
         elif self.state is State.RAMP and queue_s < 0.75 * target_s:
             if self._round_full:
-                known = self._knows_the_line and self._window > self._carries(0.0)
-                share = CAREFUL if known else 1.0
-                self._window = self._bounded(self._window + share * acked_bytes, self._most())
+                grown = self._ramp_share() * acked_bytes
+                self._window = self._bounded(self._window + grown, self._most())
         else:
             self._knows_the_line |= self.state is State.RAMP
             self.state = State.STEADY
             if self._round_full:
-                grown = GROWTH * SEGMENT_BYTES * (1.0 - queue_s / target_s) * acked_bytes / self._window
+                most = min(GROWTH * SEGMENT_BYTES, GROWTH_SHARE * target_s * self._line_bytes_s)
+                grown = most * (1.0 - queue_s / target_s) * acked_bytes / self._window
                 self._window = self._bounded(self._window + grown, self._most())
+
+    def _ramp_share(self) -> float:
+        """The ramp doubles the window in a round, up to what the line was known to carry. Above that it grows
+        by what is part of the target if the line is as it was, and by twice as much with every other round
+        that meets no queue: what is too much is seen more than a round trip later."""
+        if not self._knows_the_line or self._window <= self._carries(0.0):
+            return 1.0
+        first = GROWTH_SHARE * self.target_s * self._line_bytes_s / self._window
+        return float(min(1.0, first * 2 ** (self._rounds_in_ramp // 2)))
 
     def _shrink(self, now_s: float, queue_s: float, target_s: float) -> None:
         """To the window under which this queue would be the target; then not again until that can be seen."""
@@ -244,6 +265,8 @@ class Controller:
         took_s = now_s - self._round_began_s
         if 0 <= took_s < max(0.02, rtt_s):
             return
+        if 0 <= took_s < ROUND_S_MAX and self._round_bytes < ROUND_BYTES_MIN:
+            return  # one segment more or less would be another rate
         if not 0 <= took_s <= WAIT_S_MAX:
             self._begin_round(now_s)  # the clock was set, or nothing came for long: it says nothing
             return
@@ -258,6 +281,7 @@ class Controller:
         """Two rounds with a full window and hardly a queue: the line carries more than we thought."""
         empty = self._round_full and self._round_queue_s < 0.25 * self.target_s
         self._empty_rounds = self._empty_rounds + 1 if empty else 0
+        self._rounds_in_ramp = self._rounds_in_ramp + 1 if empty and self.state is State.RAMP else 0
         if self._empty_rounds >= 2 and self.state in (State.STEADY, State.YIELD):
             self.state = State.RAMP
             self._empty_rounds = 0
