@@ -13,6 +13,7 @@ import typer
 from workers.cli_common import Data, Json, complete_region, folder_of, note
 
 if TYPE_CHECKING:
+    from pipeline.adapters.folder import Folder
     from pipeline.adapters.outbox_draft import Refused
     from pipeline.region.intake_files import Counts
     from pipeline.region.producer import Producer
@@ -22,25 +23,24 @@ if TYPE_CHECKING:
 _REFUSALS_SHOWN = 1_000
 
 
-def enqueue(
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="PATH...", help="NDJSON files, folders of them, or - for stdin.", show_default=False
-        ),
-    ] = None,
-    data: Data = None,
-    spool: Annotated[
-        Path | None,
-        typer.Option(
-            "--spool",
-            metavar="DIR",
-            help="Then keep taking what is renamed into this folder.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
+_Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATH...", help="NDJSON files, folders of them, or - for stdin.", show_default=False
+    ),
+]
+_Spool = Annotated[
+    Path | None,
+    typer.Option(
+        "--spool",
+        metavar="DIR",
+        help="Then keep taking what is renamed into this folder.",
+        show_default=False,
+    ),
+]
+
+
+def enqueue(paths: _Paths = None, data: Data = None, spool: _Spool = None, as_json: Json = False) -> None:
     """Put packets into the region's outbox. What this says it took is on the disk.
 
     A line that is wrong is named on stderr as FILE:LINE: field: what is wrong; the others go through, and the
@@ -53,23 +53,15 @@ def enqueue(
       my-export | titian enqueue --data region -
       titian enqueue --data region --spool /srv/outgoing
     """
-    from pipeline.adapters.outbox_sqlite import OutboxSettings
     from pipeline.errors import UsageError
-    from pipeline.region.attachments import PackingLimits
     from pipeline.region.intake_files import Counts
-    from pipeline.region.producer import open_outbox
 
     folder = folder_of(data, "region")
     if not paths and spool is None:
         raise UsageError("nothing to enqueue: give files, folders or - for stdin, or --spool DIR")
     work = _work(paths or [])
-    limits = folder.settings.outbox
     total = Counts()
-    with open_outbox(
-        folder.path,
-        settings=OutboxSettings(limits.low_water_bytes, limits.ballast_bytes),
-        limits=PackingLimits(limits.attachment_bytes_max),
-    ) as outbox:
+    with _outbox_of(folder) as outbox:
         try:
             _take_all(outbox, work, total)
             interrupted = spool is not None and _watch(outbox, spool, total)
@@ -82,6 +74,20 @@ def enqueue(
         raise typer.Exit(130)
     if total.refused:
         raise typer.Exit(1)
+
+
+def _outbox_of(folder: Folder) -> Producer:
+    """The region's outbox, with the limits of its settings."""
+    from pipeline.adapters.outbox_sqlite import OutboxSettings
+    from pipeline.region.attachments import PackingLimits
+    from pipeline.region.producer import open_outbox
+
+    limits = folder.settings.outbox
+    return open_outbox(
+        folder.path,
+        settings=OutboxSettings(limits.low_water_bytes, limits.ballast_bytes),
+        limits=PackingLimits(limits.attachment_bytes_max),
+    )
 
 
 def _work(paths: list[str]) -> list[Path | None]:

@@ -17,29 +17,30 @@ if TYPE_CHECKING:
     from workers.looking import CenterLook, RegionLook
 
 _Limit = Annotated[int, typer.Option("--limit", metavar="N", min=0, help="At most so many.")]
+_Count = Annotated[bool, typer.Option("--count", help="Only how many there are.")]
+_Nik = Annotated[
+    str | None,
+    typer.Option("--nik", metavar="NIK", help="One citizen's; - reads it from stdin.", show_default=False),
+]
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FOLDER",
+        help="With --nik: write record.json and the attachments there.",
+        show_default=False,
+    ),
+]
 
 
 def records(
     data: Data = None,
     as_json: Json = False,
-    count: Annotated[bool, typer.Option("--count", help="Only how many there are.")] = False,
+    count: _Count = False,
     limit: _Limit = 100,
     region: Region = None,
-    nik: Annotated[
-        str | None,
-        typer.Option(
-            "--nik", metavar="NIK", help="One citizen's; - reads it from stdin.", show_default=False
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FOLDER",
-            help="With --nik: write record.json and the attachments there.",
-            show_default=False,
-        ),
-    ] = None,
+    nik: _Nik = None,
+    out: _Out = None,
 ) -> None:
     """What the registry (at a region) or the ledger (at the center) holds to be true.
 

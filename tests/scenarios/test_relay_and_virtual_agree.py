@@ -69,6 +69,10 @@ class FixedWindow:
     def __init__(self, window_bytes: int) -> None:
         self.window_bytes = window_bytes
 
+    @property
+    def pace_bytes_s(self) -> float:
+        return 0.0
+
     def on_sent(self, now_s: float, sent_bytes: int) -> None: ...
     def on_acked(self, now_s: float, acked_bytes: int, rtt_s: float | None) -> None: ...
     def on_lost(self, segments: int) -> None: ...

@@ -25,9 +25,7 @@ FUNCTION_LINES_MAX = 40
 #: What breaks a habit, and why it may. One that breaks it no longer should go from here.
 LONG_MODULES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {
-    "workers/cli_enqueue.py:enqueue": "a command: half of it is its options and its help",
     "workers/cli_look.py:depth": "a command: more than half of it is its options and its help",
-    "workers/cli_records.py:records": "a command: more than half of it is its options and its help",
     "pipeline/inspection/depth.py:region_depth": "one line over; one document, key by key",
     "pipeline/region/packing.py:draft_of": "one line over; waits for being split",
 }
