@@ -23,6 +23,8 @@ WAITS = {
     HELD: "the center asks to hold",
     "paused after a loss": "what was lost on the way goes first",
     "paused or capped": "what may go was sent; lanes are paused or capped (`titian depth` says which)",
+    "the center's broker is full": "the center's broker has no memory left; it is asked again every second",
+    "answers to urgent packets": "an urgent packet is on the link; the next one follows its answer",
     "no session": "the center has not granted us a session yet (does it run?)",
     "nothing waits": "everything was sent",
 }
