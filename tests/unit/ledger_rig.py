@@ -14,7 +14,8 @@ from pipeline.center.intake import Intake, IntakeResult
 from pipeline.center.outcomes import TookIn
 from pipeline.center.validation import Validation, ValidationResult
 from pipeline.ports import EntryId
-from pipeline.testing.memory_center import MemoryCenterLink, MemoryLink, MemoryRegionLink
+from pipeline.testing.memory_center import MemoryCenterLink
+from pipeline.testing.memory_link import MemoryLink, MemoryRegionLink
 from schemas.bodies import pack_batch, pack_chunk
 from schemas.feed import FactGroup, RecordChange
 from schemas.frame import Header, Kind, seal_frame
