@@ -43,7 +43,8 @@ LOADS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 def main() -> None:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("profile", choices=PROFILES)
+    known = f"{', '.join(PROFILES)}, or RATE,DELAY_MS,LOSS[,JITTER_MS[,QUEUE_KIB]]"
+    parser.add_argument("profile", help=known)
     parser.add_argument("load", choices=LOADS)
     parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--plain-kernel", action="store_true")

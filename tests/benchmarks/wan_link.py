@@ -31,6 +31,18 @@ PROFILES = {
     "512k": ("512k", 300, 0.01),
     "128k": ("128k", 100, 0.02),
 }
+
+
+def profile_of(text: str) -> tuple[str, int, float, int, int]:
+    """A profile's rate, one-way delay (ms), loss, jitter (ms) and queue (KiB) by its name, or as
+    `RATE,DELAY,LOSS[,JITTER[,QUEUE]]` (`1M,20,0.001`)."""
+    if text in PROFILES:
+        return *PROFILES[text], 0, 256
+    rate, delay, loss, *more = text.split(",")
+    jitter, queue = (*map(int, more), *(0, 256)[len(more) :])
+    return rate, int(delay), float(loss), jitter, queue
+
+
 BITS = {"k": 1_000, "M": 1_000_000}
 PLAIN_KERNEL = '\n[throttle]\ncongestion = ""\nlower_effort = false\n'
 PING = """
@@ -73,7 +85,7 @@ class Wan:
     @property
     def rate_bytes_s(self) -> float:
         """What the line carries, headers counted."""
-        text = PROFILES[self.profile][0]
+        text = profile_of(self.profile)[0]
         return float(text[:-1]) * BITS[text[-1]] / 8
 
     def inside(self, side: str) -> tuple[str, ...]:
@@ -82,9 +94,10 @@ class Wan:
 
     def up(self) -> None:
         """Make it; what was left of one with the same tag goes first."""
-        rate, delay, loss = PROFILES[self.profile]
+        rate, delay, loss, jitter, queue = profile_of(self.profile)
         self.down()
-        self._call("up", "--rate", rate, "--delay", str(delay), "--loss", str(loss))
+        line = ("--rate", rate, "--delay", str(delay), "--loss", str(loss))
+        self._call("up", *line, "--jitter", str(jitter), "--queue", str(queue * 1024))
 
     def down(self) -> None:
         """Take it away; nothing if it is not there."""
