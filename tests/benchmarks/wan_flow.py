@@ -83,13 +83,15 @@ def take(flow: socket.socket, for_s: float) -> None:
     print(time.time(), got, flush=True)
 
 
-def flowed(wan: Wan, giver: str, for_s: float, file: Path | None = None) -> list[tuple[float, int]]:
+def flowed(
+    wan: Wan, giver: str, for_s: float, file: Path | None = None, port: int = PORT
+) -> list[tuple[float, int]]:
     """Let a connection flow from `giver` (`region` or `center`); the times, and the bytes arrived by then."""
     ends = {}
     for side, how in (("center", "listen"), ("region", "dial")):
         what = "give" if side == giver else "take"
         argv = [*wan.inside(side), sys.executable, "-m", "tests.benchmarks.wan_flow", what, how, ADDRESS]
-        argv += [str(PORT), str(for_s), *([str(file)] if file is not None and what == "give" else [])]
+        argv += [str(port), str(for_s), *([str(file)] if file is not None and what == "give" else [])]
         ends[what] = subprocess.Popen(argv, stdout=subprocess.PIPE if what == "take" else None, text=True)
     try:
         said = ends["take"].communicate(timeout=for_s + 60)[0]
