@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections import deque
 
 from pipeline.throttle.base_delay import BaseDelay
-from pipeline.throttle.view import SEGMENT_BYTES, State, ThrottleSettings, ThrottleView
+from pipeline.throttle.others import Others
+from pipeline.throttle.view import SEGMENT_BYTES, State, ThrottleSettings, ThrottleView, reason_of
 
 #: The queue that we allow ourselves even on a fast line: below it, measuring is guessing.
 TARGET_S_MIN = 0.015
@@ -56,6 +57,7 @@ class Controller:
         self._round_queue_s = float("inf")
         self._empty_rounds = 0
         self._rounds_in_ramp = 0
+        self._others = Others()
         self._knows_the_line = False
         self._seen_from_s = float("-inf")
         self._measure_until_s = 0.0
@@ -103,7 +105,7 @@ class Controller:
         """How it stands."""
         return ThrottleView(
             self.state,
-            self._reason(),
+            reason_of(self.state, self.queue_s, self.target_s),
             self.window_bytes,
             self.rate_bytes_s,
             self.rtt_s,
@@ -112,19 +114,6 @@ class Controller:
             self.target_s,
             self.losses,
         )
-
-    def _reason(self) -> str:
-        queue_ms, target_ms = 1000 * self.queue_s, 1000 * self.target_s
-        match self.state:
-            case State.DOWN:
-                return "the link is down"
-            case State.RAMP:
-                return f"finding out what the link carries ({queue_ms:.0f} ms of queue so far)"
-            case State.STEADY:
-                return f"the link is used up to {target_ms:.0f} ms of queue (now {queue_ms:.0f} ms)"
-            case State.YIELD:
-                return f"others use the link: {queue_ms:.0f} ms of queue, {target_ms:.0f} ms are ours"
-        return "holding back for a moment to see how fast the empty link answers"
 
     @property
     def rtt_s(self) -> float | None:
@@ -190,10 +179,13 @@ class Controller:
 
     def _move(self, now_s: float, acked_bytes: int) -> None:
         queue_s, target_s = self.queue_s, self.target_s
+        self._others.look(now_s, queue_s, target_s, self.rtt_s or 0.0)
         if self.state is State.MEASURE:
             self._measure(now_s)
         elif queue_s > target_s:
             self._shrink(now_s, queue_s, target_s)
+        elif self._others.are_here:
+            self.state = State.YIELD
         elif self.state is State.RAMP and queue_s < 0.75 * target_s:
             if self._round_full:
                 grown = self._ramp_share() * acked_bytes
@@ -220,10 +212,12 @@ class Controller:
         if _is_to_come(self._seen_from_s, now_s):
             return
         base_s = self.base.value_s or 0.0
+        ours_s = self._window / self._line_bytes_s if self._line_bytes_s else float("inf")
         if self.state is State.RAMP and self._rates:
             self._window = min(self._window, self.rate_bytes_s * (base_s + queue_s))
             self._knows_the_line = True
-        self._window = self._bounded(self._window * (base_s + target_s) / (base_s + queue_s))
+        keeps = self._others.keeps(now_s, base_s, queue_s, target_s, ours_s)
+        self._window = self._bounded(self._window * keeps)
         self._seen_from_s = now_s + base_s + queue_s
         self.state = State.YIELD if self._window < 0.5 * self._carries(0.0) else State.STEADY
 
@@ -271,8 +265,10 @@ class Controller:
             self._begin_round(now_s)  # the clock was set, or nothing came for long: it says nothing
             return
         if self._round_full or self._round_bytes / took_s > self.rate_bytes_s:
-            self._rates.append(self._round_bytes / took_s)
-            self._line_bytes_s = max(self._line_bytes_s, self.rate_bytes_s)
+            before, now = self._rates[-1] if self._rates else 0.0, self._round_bytes / took_s
+            self._rates.append(now)
+            # Answers that come together are no faster line: two rounds must say it.
+            self._line_bytes_s = max(self._line_bytes_s, min(before or now, now))
         self._look_for_room()
         self._look_for_the_base(now_s)
         self._begin_round(now_s)
@@ -282,7 +278,8 @@ class Controller:
         empty = self._round_full and self._round_queue_s < 0.25 * self.target_s
         self._empty_rounds = self._empty_rounds + 1 if empty else 0
         self._rounds_in_ramp = self._rounds_in_ramp + 1 if empty and self.state is State.RAMP else 0
-        if self._empty_rounds >= 2 and self.state in (State.STEADY, State.YIELD):
+        may_look = self.state in (State.STEADY, State.YIELD) and not self._others.are_here
+        if self._empty_rounds >= 2 and may_look:
             self.state = State.RAMP
             self._empty_rounds = 0
 

@@ -19,6 +19,21 @@ class State(Enum):
     MEASURE = "measure"
 
 
+def reason_of(state: State, queue_s: float, target_s: float) -> str:
+    """Why it stands so, in one sentence."""
+    queue_ms, target_ms = 1000 * queue_s, 1000 * target_s
+    match state:
+        case State.DOWN:
+            return "the link is down"
+        case State.RAMP:
+            return f"finding out what the link carries ({queue_ms:.0f} ms of queue so far)"
+        case State.STEADY:
+            return f"the link is used up to {target_ms:.0f} ms of queue (now {queue_ms:.0f} ms)"
+        case State.YIELD:
+            return f"others use the link: {queue_ms:.0f} ms of queue, {target_ms:.0f} ms are ours"
+    return "holding back for a moment to see how fast the empty link answers"
+
+
 @dataclass(frozen=True)
 class ThrottleSettings:
     """`target_s`: the most queueing delay to add for others. Windows in bytes."""

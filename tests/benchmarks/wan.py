@@ -14,6 +14,7 @@ Loads:
 - `urgent`: one urgent packet now and then during a drain
 - `cut`: outages of `--cut` seconds during a drain
 - `cuts-large`: one packet of 2 MB with an outage every `--every` seconds
+- `relay`: the simulator's relay beside the packet-level link
 - `several`: plain connections without us, one to eight at a time
 - `raw`: a raw TCP stream, and one Celery task per packet, instead of us
 """
@@ -26,7 +27,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from tests.benchmarks import wan_cuts, wan_own, wan_raw, wan_several, wan_steady, wan_urgent
+from tests.benchmarks import wan_cuts, wan_own, wan_raw, wan_relay, wan_several, wan_steady, wan_urgent
 from tests.benchmarks.wan_link import PROFILES
 
 LOADS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
@@ -39,6 +40,7 @@ LOADS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "cuts-large": wan_cuts.run_large,
     "raw": wan_raw.run,
     "several": wan_several.run,
+    "relay": wan_relay.run,
 }
 
 
