@@ -147,6 +147,11 @@ class WindowFlow(_Sender):
             self.throttle.on_lost(1)
             self._repeat(segment)
 
+    def offer(self, backlog_bytes: float) -> None:
+        """So much may leave from now on."""
+        self.backlog_bytes = backlog_bytes
+        self._fill()
+
     def _clock_s(self) -> float:
         return self.link.now_s + self.clock_off_s
 

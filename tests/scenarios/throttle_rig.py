@@ -5,7 +5,9 @@ seconds = 60.0
 flows = 1                     # ours; flow 1 and above begin with an event
 [link]                        # rate_bit_s, delay_s (one way), buffer_bytes, loss, jitter_s
 [[event]]                     # at = 20.0, do = "change" (with what), "cut", "restore", "compete", "alone",
-                              #   "begin" (another of ours), "clock" (by_s)
+                              #   "begin" (another of ours), "clock" (by_s), "center" (bytes_s: what it takes
+                              #   in from now on; without: all at once), "hold" (for_s), "refuse", "serve"
+[center]                      # window_bytes: of the first of ours, accepted and not taken in
 [[expect]]                    # from = 5.0, to = 20.0, and ranges:
                               #   share = [low, high]      of the line, of flow `of` (0), headers counted
                               #   sum = [low, high]        the same, all of ours together
@@ -14,6 +16,8 @@ flows = 1                     # ours; flow 1 and above begin with an event
                               #   queue_p95_ms, queue_p05_ms
                               #   reconnects = [low, high] until then
                               #   gap_s = [low, high]      the longest time without a delivery of ours
+                              #   sent_bytes = [low, high] of flow `of`, delivered
+                              #   untaken_bytes = [low, high]   the most that the center had not taken in
 """
 
 from __future__ import annotations
@@ -29,7 +33,29 @@ from pipeline.linksim.virtual_flows import GreedyFlow, WindowFlow
 from pipeline.throttle import Controller
 
 WIRE = (SEGMENT_BYTES + HEADER_BYTES) / SEGMENT_BYTES
-STEP_S = 0.1
+STEP_S, TICK_S = 0.1, 0.02
+
+
+@dataclass
+class Center:
+    """A center that takes in what has arrived at its own pace, and whose receipts open a window."""
+
+    flow: WindowFlow
+    window_bytes: int
+    bytes_s: float = float("inf")
+    held_until_s: float = 0.0
+    serves: bool = True
+    taken: float = 0.0
+    untaken_bytes: list[tuple[float, float]] = field(default_factory=list)
+
+    def tick(self, now_s: float) -> None:
+        """It took in what it could since the last tick; so much more may come."""
+        there = self.flow.delivered_bytes
+        self.taken = min(there, self.taken + self.bytes_s * TICK_S)
+        self.untaken_bytes.append((now_s, there - self.taken))
+        asks = self.serves and now_s >= self.held_until_s
+        room = self.window_bytes - (there - self.taken) - self.flow.under_way_bytes
+        self.flow.offer(max(0.0, room) if asks else 0.0)
 
 
 @dataclass
@@ -55,6 +81,10 @@ class Run:
         self.controllers = [Controller() for _ in range(self.scenario.get("flows", 1))]
         self.ours: list[WindowFlow] = []
         self._begin(0)
+        center = self.scenario.get("center")
+        self.center = None if center is None else Center(self.ours[0], **center)
+        if self.center is not None:
+            self._tick(self.center)
         for event in self.scenario.get("event", []):
             self.link.at(event["at"], lambda event=event: self._do(event))  # type: ignore[misc]
         self.rates = [(0.0, self.link.profile.rate_bit_s)]
@@ -65,8 +95,24 @@ class Run:
         flow = WindowFlow(self.link, self.controllers[number], backlog_bytes=backlog, seed=number)
         self.ours.append(flow)
 
+    def _tick(self, center: Center) -> None:
+        center.tick(self.link.now_s)
+        self.link.after(TICK_S, lambda: self._tick(center))
+
+    def _center_does(self, event: dict[str, Any]) -> None:
+        assert self.center is not None, "the scenario has no [center]"
+        match event["do"]:
+            case "center":
+                self.center.bytes_s = event.get("bytes_s", float("inf"))
+            case "hold":
+                self.center.held_until_s = self.link.now_s + event["for_s"]
+            case does:
+                self.center.serves = does == "serve"
+
     def _do(self, event: dict[str, Any]) -> None:
         match event["do"]:
+            case "center" | "hold" | "refuse" | "serve":
+                self._center_does(event)
             case "change":
                 self.link.change(**{k: v for k, v in event.items() if k not in ("at", "do")})
                 self.rates.append((self.link.now_s, self.link.profile.rate_bit_s))
@@ -131,6 +177,11 @@ class Run:
                 return 1000 * queues[int(at * (len(queues) - 1))]
             case "reconnects":
                 return self.ours[of].reconnects
+            case "sent_bytes":
+                return _of(last, of) - _of(first, of)
+            case "untaken_bytes":
+                assert self.center is not None
+                return max(bytes_ for at, bytes_ in self.center.untaken_bytes if from_s <= at <= to_s)
             case "gap_s":
                 return self._gap_s(from_s, to_s, of)
         raise ValueError(f"no figure {name!r}")
