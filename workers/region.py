@@ -98,6 +98,7 @@ class RegionSide:
             "clock_off_ms": self.pull.clock_off_ms,
             "kernel": kernel_json(self.push.link),
             "throttle": throttle_json(self.push.link.throttle()),
+            "level": level_json(self.pull.link),
             "pushed": self.pushed,
             "pulled": self.pulled,
         }
@@ -107,6 +108,11 @@ class RegionSide:
 def throttle_json(view: ThrottleView | None) -> dict[str, Any] | None:
     """How the throttle stands, as it is shown; `None` where the link has none."""
     return None if view is None else {**asdict(view), "state": view.state.value}
+
+
+def level_json(link: RegionLink) -> dict[str, Any] | None:
+    """How the throttle of the way back stands; `None` where there is none."""
+    return throttle_json(link.way_back()) if isinstance(link, RedisRegionLink) else None
 
 
 def kernel_json(link: RegionLink) -> dict[str, Any] | None:

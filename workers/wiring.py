@@ -23,6 +23,7 @@ from pipeline.center.intake import Intake
 from pipeline.center.validation import Validation
 from pipeline.ports import Clock
 from pipeline.region.lanes import LaneOrder
+from pipeline.region.level import Level
 from pipeline.region.pull import Pull
 from pipeline.region.push import Push
 from pipeline.region.pushed import PushSettings
@@ -72,7 +73,8 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> tuple[Push, P
         congestion=asked.congestion,
         lower_effort=asked.lower_effort,
     )
-    up, down = RedisRegionLink(join.region, at, throttle=throttle), RedisRegionLink(join.region, at)
+    up = RedisRegionLink(join.region, at, throttle=throttle)
+    down = RedisRegionLink(join.region, at, sounded=Level(asked.target_ms / 1000))
     lanes = LaneOrder(SteeredLanes(folder.path, clock))
     push = Push(
         outbox, registry, up, speaker, clock, ours, center, pushing, join.token, lanes, told=outbox.announced

@@ -20,8 +20,8 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
@@ -46,12 +46,26 @@ class _Command:
         self.token, self.bytes, self.written_s = token, 0, 0.0
 
 
+class Beside(Protocol):
+    """What goes on beside the reading of a connection. `fileno`: what to wait for too; -1: nothing."""
+
+    fileno: Callable[[], int]
+
+    def received(self, sock: socket.socket, some_bytes: int) -> None:
+        """So many came on it."""
+
+    def readable(self, waited: bool) -> None:
+        """What is waited for too can be read; `waited`: it could not be when we began to."""
+
+
 class BrokerConnection:
     """See the module. `token` is what the caller wants back with the answer to a command. With a `throttle`
     no more is written than it has room for."""
 
-    def __init__(self, at: Endpoint, throttle: ThrottledSocket | None = None) -> None:
-        self._at, self._throttle = at, throttle
+    def __init__(
+        self, at: Endpoint, throttle: ThrottledSocket | None = None, beside: Beside | None = None
+    ) -> None:
+        self._at, self._throttle, self._beside = at, throttle, beside
         self._dial: Dial | None = None
         self._sock: socket.socket | None = None
         self._pid = os.getpid()
@@ -67,6 +81,10 @@ class BrokerConnection:
     def owed(self) -> int:
         """Commands whose answers have not come."""
         return len(self._owed)
+
+    def fileno(self) -> int:
+        """Of the socket, while answers are owed; else -1."""
+        return self._sock.fileno() if self._owed and self._sock is not None else -1
 
     @property
     def unwritten_bytes(self) -> int:
@@ -219,14 +237,17 @@ class BrokerConnection:
 
     def _read(self) -> bool:
         """One helping of what came; False if nothing did."""
+        sock = self._open()
         try:
-            data = self._open().recv(RECEIVE_BYTES)
+            data = sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
             return False
         if not data:
             raise LinkDown("the center's broker has closed the connection")
         self._progress_s = time.monotonic()
         self._reader.feed(data)
+        if self._beside is not None:
+            self._beside.received(sock, len(data))
         if self._throttle is not None:
             self._throttle.look()
         return True
@@ -242,7 +263,15 @@ class BrokerConnection:
             events |= select.POLLOUT
         poll = select.poll()
         poll.register(self._open(), events)
-        poll.poll(1000 * wait_s)
+        other = -1 if self._beside is None else self._beside.fileno()
+        if self._beside is None or other < 0:
+            poll.poll(1000 * wait_s)
+            return
+        poll.register(other, select.POLLIN)
+        ready = poll.poll(0)
+        waited = not ready
+        if any(one == other for one, _ in ready or poll.poll(1000 * wait_s)):
+            self._beside.readable(waited)
 
     def _patience_s(self) -> float:
         """How long an answer may still take."""

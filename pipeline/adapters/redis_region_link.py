@@ -5,7 +5,8 @@ questions, deletes: never behind bulk) and `down` (reads). A break of one is rep
 it, as `LinkDown`, and the next call opens it anew; nothing is ever repeated here: the rules above decide.
 
 On the wire: an entry costs 75 to 90 bytes beside its frame, with its answer (measured in the contract suite);
-a connection costs AUTH and nothing else.
+a connection costs AUTH and nothing else. With `sounded` the line is asked how late it answers while `down` is
+read, ten times a second at most, and what the kernel takes at a time is bound by that.
 
 What the answers to `send` cannot say: after a `Full` a later entry may have been accepted; then the refused
 id is below the stream's last one, and sending it again would answer `Accepted` without storing it. So
@@ -33,6 +34,7 @@ from pipeline.adapters.redis_wire import (
     up_key,
 )
 from pipeline.adapters.resp import ErrorReply, Reply
+from pipeline.adapters.sounding import Question, Sounded, Sounding
 from pipeline.adapters.throttled import ThrottledSocket
 from pipeline.errors import LinkDown, TitianError
 from pipeline.ports import EntryId
@@ -48,7 +50,12 @@ class RedisRegionLink:
     """See `RegionLink`. One thread may `send` and ask for `outcomes` while another reads `down`."""
 
     def __init__(
-        self, region: str, at: Endpoint, block_s: float = BLOCK_S, throttle: ThrottledSocket | None = None
+        self,
+        region: str,
+        at: Endpoint,
+        block_s: float = BLOCK_S,
+        throttle: ThrottledSocket | None = None,
+        sounded: Sounded | None = None,
     ) -> None:
         if not 0 < block_s < at.stalled_s:
             raise ValueError(f"block_s must be above 0 and below stalled_s ({at.stalled_s:g})")
@@ -57,8 +64,11 @@ class RedisRegionLink:
         self.throttled = throttle
         self._up = BrokerConnection(at, throttle)
         self._ctl = BrokerConnection(at)
-        self._down = BrokerConnection(at)
         self._ctl_lock = threading.Lock()
+        self._sounding: Sounding | None = None
+        if sounded is not None:
+            self._sounding = Sounding(sounded, self._control, self._look_at_control, self._ctl.fileno)
+        self._down = BrokerConnection(at, beside=self._sounding)
         self._lengths: list[int] = []
         self._ctl_outcomes: list[SendOutcome] = []
         self._reads = ReadAhead()
@@ -87,6 +97,10 @@ class RedisRegionLink:
             found += self._ctl_outcomes
             self._ctl_outcomes = []
         return found
+
+    def way_back(self) -> ThrottleView | None:
+        """How the throttle of `down` stands; `None` where this link has none."""
+        return None if self._sounding is None else self._sounding.sounded.view
 
     # --- control --------------------------------------------------------------------------------
 
@@ -119,6 +133,10 @@ class RedisRegionLink:
             self._hear_control()
             self._ctl.post(token, *command)
 
+    def _look_at_control(self) -> None:
+        with self._ctl_lock:
+            self._hear_control()
+
     def _hear_control(self) -> None:
         """What was answered meanwhile; a refusal is raised and takes the connection with it."""
         try:
@@ -129,7 +147,9 @@ class RedisRegionLink:
                         self._ctl_outcomes.append(outcome)
                     continue
                 said = _checked(reply)
-                if token is _LENGTH:
+                if isinstance(token, Question) and self._sounding is not None:
+                    self._sounding.answered(token)
+                elif token is _LENGTH:
                     self._lengths.append(_whole(said))
         except TitianError:
             self._ctl.close()
