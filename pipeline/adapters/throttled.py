@@ -172,7 +172,7 @@ class ThrottledSocket:
         """What full segments take on the line themselves; the base may be that of a small one. An answer is
         to two of them, unless the second takes longer than the other side waits for it."""
         one_s = self.controller.on_the_line_s(FULL_SEGMENT_BYTES)
-        return one_s + min(one_s, DELAYED_ANSWER_S)
+        return 2 * one_s if one_s <= DELAYED_ANSWER_S else one_s
 
     def _pace(self, sock: socket.socket) -> None:
         """Spread the window over its round trip. By answers the bytes go to a proxy first: nobody waits."""

@@ -20,6 +20,8 @@ from pipeline.throttle.view import SEGMENT_BYTES, State, ThrottleSettings, Throt
 
 #: The queue that we allow ourselves even on a fast line: below it, measuring is guessing.
 TARGET_S_MIN = 0.015
+#: ... and on a thin line, in full segments: with less, none is there when the one before has gone.
+THIN = 1.6
 #: Segments that the window grows by in a round without queue, or so much of the target, if that is less.
 GROWTH, GROWTH_SHARE = 2.0, 0.5
 #: The base is measured anew when nothing met it for so long, seconds.
@@ -99,7 +101,7 @@ class Controller:
         """The queue aimed at: a little, and two full segments on top, which take long on a thin line."""
         rate = self._line_bytes_s  # of the line, not of what others leave us
         segment_s = (SEGMENT_BYTES + 52) / rate if rate else 0.0
-        return max(min(self.settings.target_s, TARGET_S_MIN + 2 * segment_s), 2 * segment_s)
+        return max(min(self.settings.target_s, TARGET_S_MIN + 2 * segment_s), THIN * segment_s)
 
     def view(self) -> ThrottleView:
         """How it stands."""
