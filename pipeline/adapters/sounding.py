@@ -21,6 +21,9 @@ from pipeline.throttle import ThrottleView
 TCP_WINDOW_CLAMP = getattr(socket, "TCP_WINDOW_CLAMP", 10)
 #: The kernel is told a new window when it has moved by that share.
 SAY_SHARE = 0.05
+#: Nor is it less than so many of the connection's segments, which are 64 KiB within a machine: of a window
+#: smaller than one a sender waits for more.
+SEGMENTS_MIN = 3
 
 
 class Sounded(Protocol):
@@ -67,7 +70,7 @@ class Sounding:
     ) -> None:
         self.sounded, self._post, self._hear, self.fileno = sounded, post, hear, fileno
         self._sock: socket.socket | None = None
-        self._said_bytes = 0
+        self._said_bytes = self._segment_bytes = 0
         self._prompt = False
 
     def received(self, sock: socket.socket, some_bytes: int) -> None:
@@ -76,6 +79,7 @@ class Sounding:
             if self._sock is not None:
                 self.sounded.on_down()
             self._sock, self._said_bytes = sock, 0
+            self._segment_bytes = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
         now_s = time.monotonic()
         self.sounded.on_received(now_s, some_bytes)
         self._offer(sock)
@@ -99,7 +103,7 @@ class Sounding:
             self._prompt = False
 
     def _offer(self, sock: socket.socket) -> None:
-        wanted = self.sounded.window_bytes
+        wanted = max(self.sounded.window_bytes, SEGMENTS_MIN * self._segment_bytes)
         if abs(wanted - self._said_bytes) > SAY_SHARE * self._said_bytes:
             self._said_bytes = wanted
             with contextlib.suppress(OSError):
