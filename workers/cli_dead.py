@@ -33,7 +33,7 @@ def dead_list(
 
     side = "center" if region is not None else "region" if lane is not None else None
     wanted = None if lane is None else parse_lane(lane)
-    store = look(folder_of(data, side))
+    store = look(folder_of(data, side), region)
     if isinstance(store, CenterLook):
         found = center_dead(store.ledger, region, limit)
     else:

@@ -66,6 +66,8 @@ def _eta(found: dict[str, Any]) -> str:
     if not found["waiting"]:
         return "all of it is at the center"
     if found["eta_s"] is None:
+        if found["link"]["state"] == "up" and any(lane.get("held") for lane in found["lanes"].values()):
+            return "part of it is held: no time can be given"
         return "nothing moves: no time can be given"
     return f"at this rate all of it is at the center in {span(found['eta_s'])}"
 

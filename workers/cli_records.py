@@ -59,7 +59,7 @@ def records(
     if count and nik is not None:
         raise UsageError("--count and --nik do not go together")
     folder = folder_of(data, "center" if region is not None else None)
-    store = look(folder)
+    store = look(folder, region)
     if nik is not None:
         _one(store, said(nik, "NIK"), region, out, as_json)
         return

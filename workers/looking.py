@@ -13,7 +13,7 @@ from pipeline.adapters.folder import Folder
 from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.adapters.steering_file import minute_of_day, read_steering
-from pipeline.errors import StoreDamaged
+from pipeline.errors import NotFound, StoreDamaged
 from pipeline.inspection.depth import center_depth, region_depth, until_empty
 from pipeline.inspection.running import LinkState, link_state
 from schemas.lanes import Lane
@@ -77,7 +77,7 @@ class CenterLook:
 
     def left(self) -> tuple[int, int]:
         """(`waiting`, `unverdicted`)."""
-        return until_empty(None, self.ledger)
+        return until_empty(None, self.ledger, self.only)
 
 
 def look(folder: Folder, only: str | None = None) -> RegionLook | CenterLook:
@@ -85,7 +85,10 @@ def look(folder: Folder, only: str | None = None) -> RegionLook | CenterLook:
     if folder.settings.side == "center":
         from pipeline.adapters.ledger_reader import LedgerReader
 
-        return CenterLook(folder, LedgerReader.open(ledger_place(folder)), only)
+        ledger = LedgerReader.open(ledger_place(folder))
+        if only is not None and only not in [row.code for row in ledger.regions()]:
+            raise NotFound(f"region {only} was never admitted here (`titian regions` lists those that were)")
+        return CenterLook(folder, ledger, only)
     return RegionLook(folder, OutboxReader(folder.path), RegistryReader(folder.path))
 
 

@@ -162,6 +162,12 @@ class LedgerReader(LedgerHistory):
             for row in rows
         ]
 
+    def began_ms(self) -> int | None:
+        """When the ledger's first life began; `None` before the first start."""
+        with self._store.read() as connection:
+            found: int | None = connection.execute(select(func.min(INCARNATION.c.at_ms))).scalar()
+        return found
+
     def incarnation(self) -> tuple[str, int] | None:
         """The newest life of the ledger and when it began (ms); `None` before the first start."""
         with self._store.read() as connection:

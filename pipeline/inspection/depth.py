@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.adapters.outbox_reader import Amount, LaneCounts, OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.inspection.alarms import center_alarms, region_alarms
+from pipeline.inspection.rates import WINDOWS, eta_s, grown_per_day, per_second, region_rates, runway
 from pipeline.inspection.regions import announced_json, region_counts, regions_json
 from pipeline.inspection.running import LinkState
 from schemas.lanes import Lane
@@ -22,9 +23,6 @@ if TYPE_CHECKING:  # a region does not load the center's database library
     from pipeline.adapters.ledger_reader import LedgerReader
 
 VERSION = 1
-#: The windows over which rates are measured, seconds.
-WINDOWS = {"minute": 60, "hour": 3_600}
-DAY_S = 86_400
 #: Words of the center after which a packet still waits for its verdict (`ledger_reader.UNVERDICTED`).
 UNVERDICTED = (Status.RECEIVED_AT_CENTRAL, Status.SEARCH_FAILURE_AT_CENTRAL)
 
@@ -72,14 +70,20 @@ def region_depth(
         "lanes": lanes,
         "by_status": _by_status(counts.values()),
         "rates": rates,
-        "eta_s": eta_s(without.packets, rates),
-        "runway": runway(free_bytes, low_water_bytes, _grown_per_day(outbox, now_ms, meta.made_ms)),
+        "eta_s": eta_s(without.bytes, rates, moves=_all_moves(lanes, link)),
+        "runway": runway(free_bytes, low_water_bytes, grown_per_day(outbox, now_ms, meta.made_ms)),
         "registry": _registry(registry),
         "tallies": meta.tallies,
         "link": link.to_json(),
     }
     found["alarms"] = region_alarms(found)
     return found
+
+
+def _all_moves(lanes: Mapping[str, Mapping[str, Any]], link: LinkState) -> bool:
+    """Whether nothing keeps what waits from leaving: neither the link nor what people asked for."""
+    held = link.value("held") or {}
+    return link.state == "up" and not any(lanes[label]["waiting"] for label in held if label in lanes)
 
 
 def _lane(outbox: OutboxReader, counts: LaneCounts, now_ms: int) -> dict[str, Any]:
@@ -121,8 +125,11 @@ def _registry(registry: RegistryReader) -> dict[str, Any]:
     }
 
 
-def until_empty(outbox: OutboxReader | None, ledger: LedgerReader | None) -> tuple[int, int]:
-    """(`waiting`, `unverdicted`) alone, of a region's outbox or a center's ledger: cheap to poll."""
+def until_empty(
+    outbox: OutboxReader | None, ledger: LedgerReader | None, only: str | None = None
+) -> tuple[int, int]:
+    """(`waiting`, `unverdicted`) alone, of a region's outbox or a center's ledger (or of one of its regions):
+    cheap to poll."""
     if outbox is not None:
         lanes = outbox.counts().values()
         return (
@@ -130,77 +137,8 @@ def until_empty(outbox: OutboxReader | None, ledger: LedgerReader | None) -> tup
             sum(waiting_for_verdict(one.by_status).packets for one in lanes),
         )
     assert ledger is not None
-    counts = ledger.counts()
+    counts = ledger.counts(only)
     return counts.incomplete, counts.unverdicted
-
-
-# --- rates ----------------------------------------------------------------------------------------
-
-
-def per_second(minutes: Mapping[int, float], window_s: int, now_ms: int, age_s: float) -> float:
-    """How much a second over the last `window_s`, from sums by minute of the wall clock.
-
-    Of the minute that the window's beginning cuts, the part inside it counts in proportion. `age_s`: for how
-    long there has been anything to count.
-    """
-    first_ms = now_ms - window_s * 1000
-    cut = first_ms // 60_000
-    whole = sum(n for minute, n in minutes.items() if cut < minute <= now_ms // 60_000)
-    part = minutes.get(cut, 0) * (1 - first_ms % 60_000 / 60_000)
-    return (whole + part) / max(1.0, min(float(window_s), age_s))
-
-
-def region_rates(outbox: OutboxReader, now_ms: int, made_ms: int) -> dict[str, Any]:
-    """Packets and bytes a second that came in, went out, got a receipt, a verdict, were refused."""
-    packets: dict[str, dict[int, float]] = {}
-    sizes: dict[str, dict[int, float]] = {}
-    for one in outbox.rates(now_ms // 60_000 - 60):
-        for table, n in ((packets, one.packets), (sizes, one.bytes)):
-            minutes = table.setdefault(one.what, {})
-            minutes[one.minute] = minutes.get(one.minute, 0) + n
-    age_s = (now_ms - made_ms) / 1000
-    return {
-        name: {
-            what: {
-                "packets_s": round(per_second(packets.get(what, {}), window_s, now_ms, age_s), 4),
-                "bytes_s": round(per_second(sizes.get(what, {}), window_s, now_ms, age_s), 1),
-            }
-            for what in ("in", "out", "receipt", "verdict", "refused")
-        }
-        for name, window_s in WINDOWS.items()
-    }
-
-
-def eta_s(waiting: int, rates: Mapping[str, Any]) -> float | None:
-    """When what waits will have its receipts, in seconds: at the last minute's rate, else the last hour's.
-
-    `None` where nothing moves, so that nobody can say."""
-    if waiting == 0:
-        return 0.0
-    for window in WINDOWS:
-        rate = float(rates[window]["receipt"]["packets_s"])
-        if rate > 0:
-            return round(waiting / rate, 1)
-    return None
-
-
-def runway(free_bytes: int, low_water_bytes: int, grown_bytes_per_day: float) -> dict[str, Any]:
-    """For how long the disk lasts at the rate at which packets came in the last two days."""
-    room = max(0, free_bytes - low_water_bytes)
-    days = room / grown_bytes_per_day if grown_bytes_per_day > 0 else None
-    return {
-        "free_bytes": free_bytes,
-        "low_water_bytes": low_water_bytes,
-        "grows_bytes_day": round(grown_bytes_per_day),
-        "full_in_days": None if days is None else round(days, 1),
-    }
-
-
-def _grown_per_day(outbox: OutboxReader, now_ms: int, made_ms: int) -> float:
-    rows = outbox.rates(now_ms // 60_000 - 2 * 24 * 60)
-    came = sum(one.bytes for one in rows if one.what == "in")
-    # An outbox made an hour ago with a first load in it does not grow by 24 such loads a day.
-    return came / max(1.0, min(2.0, (now_ms - made_ms) / 1000 / DAY_S))
 
 
 # --- the center -----------------------------------------------------------------------------------
@@ -218,7 +156,7 @@ def center_depth(
     region send at most, where `deliver` has said that lately."""
     rows = [row for row in ledger.regions() if only is None or row.code == only]
     counts = ledger.counts(only)
-    incarnation, told = ledger.incarnation(), ledger.announced_amounts()
+    told = ledger.announced_amounts()
     found: dict[str, Any] = {
         "version": VERSION,
         "side": "center",
@@ -232,7 +170,7 @@ def center_depth(
         "oldest_unverdicted_ms": counts.oldest_unverdicted_ms,
         "by_status": counts.by_status,
         "lanes": {lane.label: {"received": counts.by_lane.get(lane.label, 0)} for lane in Lane},
-        "rates": _center_rates(ledger, only, now_ms, None if incarnation is None else incarnation[1]),
+        "rates": _center_rates(ledger, only, now_ms, ledger.began_ms()),
         "counters": {"bytes_twice": 0} | counts.counters,
         **announced_json(told, only),
         "running": running,

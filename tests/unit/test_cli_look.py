@@ -90,8 +90,19 @@ def test_depth_is_empty_when_all_came_back(titian: Titian, crossed: Sides) -> No
     assert center["rates"]["minute"]["verdict"]["packets_s"] > 0
     only = titian.ok("depth", "--data", crossed.center, "--region", "1806", "--json").json
     assert only["received"] == 3
-    assert titian.ok("depth", "--data", crossed.center, "--region", "9999", "--json").json["received"] == 0
     assert "1806" in titian.ok("depth", "--data", crossed.center).out
+
+
+@pytest.mark.parametrize(
+    "command", [("depth", "--until-empty"), ("records", "--count"), ("dead", "list")], ids=" ".join
+)
+def test_a_region_that_was_never_admitted_is_not_an_empty_one(
+    titian: Titian, crossed: Sides, command: tuple[str, ...]
+) -> None:
+    said = titian(*command, "--data", crossed.center, "--region", "1860")
+    assert said.code == 1
+    assert "1860 was never admitted" in said.err
+    assert "titian regions" in said.err
 
 
 def test_until_empty_says_no_when_time_is_up(titian: Titian, sides: Sides) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.inspection.depth import eta_s, per_second, runway
+from pipeline.inspection.rates import eta_s, per_second, runway
 
 NOW_MS = 1_700_000_040_000
 MINUTE = NOW_MS // 60_000
@@ -47,7 +47,7 @@ def test_a_rate_is_never_below_zero_nor_above_all_that_there_is(
 
 
 def rates(minute: float, hour: float) -> dict[str, Any]:
-    return {"minute": {"receipt": {"packets_s": minute}}, "hour": {"receipt": {"packets_s": hour}}}
+    return {"minute": {"receipt": {"bytes_s": minute}}, "hour": {"receipt": {"bytes_s": hour}}}
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,11 @@ def test_the_time_that_is_left_follows_the_newest_rate_there_is(
     waiting: int, minute: float, hour: float, expected: float | None
 ) -> None:
     assert eta_s(waiting, rates(minute, hour)) == expected
+
+
+def test_no_time_is_given_while_part_of_what_waits_may_not_leave() -> None:
+    assert eta_s(100, rates(10, 10), moves=False) is None
+    assert eta_s(0, rates(10, 10), moves=False) == 0.0
 
 
 def test_the_runway_ends_where_enqueueing_ends() -> None:

@@ -225,6 +225,14 @@ def test_each_start_begins_a_life_and_remembers_where_the_numbers_stood(rig: Rig
     assert rig.ledger.reader.incarnation() == (name, 9)
 
 
+def test_a_start_of_the_center_does_not_make_the_ledger_young(rig: Rig) -> None:
+    began_ms = rig.ledger.reader.began_ms()
+    rig.ledger.open_incarnation(10**9)
+    assert rig.ledger.reader.began_ms() == began_ms
+    assert began_ms is not None
+    assert began_ms < 10**9
+
+
 def test_a_region_is_admitted_revoked_and_admitted_again(rig: Rig) -> None:
     assert rig.ledger.admit("1801", TOKEN, 1)
     assert not rig.ledger.admit("1801", b"new token of 16.", 2)
