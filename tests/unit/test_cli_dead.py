@@ -67,6 +67,8 @@ def test_the_center_lists_what_it_refused_beside_what_it_kept_aside(titian: Titi
 def test_what_the_center_refused_is_listed_by_region_and_bounded(titian: Titian, sides: Sides) -> None:
     one = titian.ok("dead", "list", "--data", sides.center, "--limit", "1", "--json").json
     assert (one["refused"], [found["id"] for found in one["dead"]]) == (2, [packet_id(3)])
+    admitted = titian.ok("admit", "9999", "--data", sides.center, "--out", sides.center / "9999.join")
+    assert admitted.code == 0
     none = titian.ok("dead", "list", "--data", sides.center, "--region", "9999", "--json").json
     assert (none["refused"], none["dead"], none["quarantine"]) == (0, [], [])
     said = titian.ok("dead", "list", "--data", sides.center, "--region", "9999")
