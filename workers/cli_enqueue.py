@@ -45,7 +45,7 @@ def enqueue(paths: _Paths = None, data: Data = None, spool: _Spool = None, as_js
 
     A line that is wrong is named on stderr as FILE:LINE: field: what is wrong; the others go through, and the
     exit code is 1. Run the same file again at any time: nothing is taken twice, since the outbox recognises a
-    packet by its contents (or by an "id" in its line).
+    packet by its contents (or by an "id" in its line). An "id" that was used for other contents is refused.
 
     \b
     Examples:

@@ -18,12 +18,14 @@ from typing import Any
 import apsw
 
 from pipeline.adapters.outbox_books import Books
-from pipeline.adapters.outbox_draft import AlreadyTaken, Draft, Taken
+from pipeline.adapters.outbox_bytes import read_heads
+from pipeline.adapters.outbox_draft import AlreadyTaken, Draft, IdUsed, Stored, Taken, contents_of
 from pipeline.adapters.outbox_layout import PIECE_BYTES, PIECES_MAX
 from pipeline.adapters.sqlite import Database
 from pipeline.errors import StoreDamaged, StoreError
 from schemas.errors import InvalidPacket
 from schemas.identity import PacketId
+from schemas.packet import read_head
 
 _PACKET = (
     "INSERT INTO packet(seq, lane, kind, size, digest, key, nik, at_ms, upload) "
@@ -43,27 +45,27 @@ def take(
     epoch: str,
     drafts: Sequence[Draft],
     upload: int | None = None,
-) -> list[Taken | AlreadyTaken]:
+) -> list[Stored]:
     """Store `drafts` under the next seqs, inside the caller's transaction. `upload` is where the bytes of the
     only draft are, if they are not in it."""
     if db.execute("SELECT epoch FROM epoch ORDER BY n DESC LIMIT 1").get != epoch:
         raise StoreDamaged("the outbox has begun a new epoch since this program opened it: start it again")
     first = seq = (db.execute("SELECT max(seq) FROM packet").get or 0) + 1
-    outcomes: list[Taken | AlreadyTaken] = []
+    outcomes: list[Stored] = []
     rows: list[tuple[Any, ...]] = []
     bodies: list[tuple[int, bytes]] = []
-    fresh: dict[bytes, int] = {}
+    fresh: dict[bytes, tuple[int, Draft]] = {}
     for draft in drafts:
-        held = held_as(db, draft.key, fresh) if draft.once else None
-        if held is not None:
-            outcomes.append(AlreadyTaken(PacketId(region, epoch, held)))
+        before = repeated(db, region, epoch, draft, fresh.get(draft.key))
+        if before is not None:
+            outcomes.append(before)
             continue
         rows.append(_row(seq, draft, upload))
         if draft.stored is not None:
             bodies.append((seq, draft.stored))
         books.taken(draft.lane, 1, draft.size)
         books.rate(draft.lane, "in", 1, draft.size)
-        fresh[draft.key] = seq
+        fresh[draft.key] = seq, draft
         outcomes.append(Taken(PacketId(region, epoch, seq)))
         seq += 1
     if rows:
@@ -73,12 +75,34 @@ def take(
     return outcomes
 
 
-def held_as(db: apsw.Connection, key: bytes, fresh: dict[bytes, int] | None = None) -> int | None:
-    """The seq under which the outbox holds a packet of that key."""
-    if fresh and key in fresh:
-        return fresh[key]
-    found: int | None = db.execute("SELECT seq FROM packet WHERE key = ? LIMIT 1", (key,)).get
-    return found
+def repeated(
+    db: apsw.Connection, region: str, epoch: str, draft: Draft, fresh: tuple[int, Draft] | None = None
+) -> AlreadyTaken | IdUsed | None:
+    """What stands in a draft's way: the same packet, or another one under its id. `None`: it can be taken.
+
+    `fresh` is the draft of the same key that this transaction took before, with its seq.
+    """
+    if not draft.once:
+        return None
+    if fresh is not None:
+        seq, other = fresh
+        held = None if other.named is None else other.named.contents
+    else:
+        found = db.execute("SELECT seq FROM packet WHERE key = ? LIMIT 1", (draft.key,)).get
+        if found is None:
+            return None
+        seq, held = int(found), None if draft.named is None else _contents_held(db, int(found))
+    same = draft.named is None or held is None or held == draft.named.contents
+    return (AlreadyTaken if same else IdUsed)(PacketId(region, epoch, seq))
+
+
+def _contents_held(db: apsw.Connection, seq: int) -> bytes | None:
+    """`contents_of` a packet in the outbox. `None` where its row outlived its bytes: a repeat can then only
+    be recognised by its key, and damage is for those to report who send the packet."""
+    try:
+        return contents_of(read_head(read_heads(db, [seq])[seq], check=False))
+    except (StoreDamaged, InvalidPacket):
+        return None
 
 
 def _row(seq: int, draft: Draft, upload: int | None) -> tuple[Any, ...]:

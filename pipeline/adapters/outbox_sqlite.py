@@ -22,7 +22,7 @@ from pipeline.adapters.high_water import HighWaterFile
 from pipeline.adapters.outbox_announced import OutboxAnnounced
 from pipeline.adapters.outbox_books import EVENTS_MAX, Books
 from pipeline.adapters.outbox_bytes import read_heads, read_span
-from pipeline.adapters.outbox_draft import AlreadyTaken, Draft, Taken
+from pipeline.adapters.outbox_draft import Draft, Stored, Taken
 from pipeline.adapters.outbox_layout import (
     BALLAST_NAME,
     FILE_NAME,
@@ -34,7 +34,7 @@ from pipeline.adapters.sqlite import Database
 from pipeline.errors import DiskFull, NotFound, UsageError
 from pipeline.ports import Batch, Chunk, EntryId, Sent, Settled
 from schemas.feed import FactGroup
-from schemas.identity import PacketId, check_region, new_epoch
+from schemas.identity import check_region, new_epoch
 from schemas.lanes import Lane
 from schemas.ranges import Ranges
 
@@ -93,7 +93,7 @@ class SqliteOutbox:
 
     # --- taking packets in --------------------------------------------------------------------------
 
-    def take(self, drafts: Sequence[Draft], now_ms: int) -> list[Taken | AlreadyTaken]:
+    def take(self, drafts: Sequence[Draft], now_ms: int) -> list[Stored]:
         """Store drafts that hold their bytes, in one transaction; returns when they are on the disk.
 
         Raises `DiskFull` (nothing of them is stored) or another `StoreError`."""
@@ -105,13 +105,14 @@ class SqliteOutbox:
         self._promise(outcomes)
         return outcomes
 
-    def take_large(self, draft: Draft, now_ms: int) -> Taken | AlreadyTaken:
+    def take_large(self, draft: Draft, now_ms: int) -> Stored:
         """Store a draft whose bytes are streamed: pieces first, each its own transaction, the packet last.
 
         Raises `InvalidPacket` if its bytes are not those that were hashed, `DiskFull`, or `StoreError`."""
-        held = self.held_as(draft.key) if draft.once else None
-        if held is not None:
-            return AlreadyTaken(held)
+        with self._database.read() as db:
+            before = outbox_intake.repeated(db, self.region, self.epoch, draft)
+        if before is not None:
+            return before
         check_room(self.folder, draft.size, self.settings.low_water_bytes)
         with outbox_intake.uploading(self._lock_path):
             upload = outbox_intake.upload(self._database, draft, now_ms)
@@ -121,15 +122,10 @@ class SqliteOutbox:
                 if isinstance(outcome, Taken):
                     db.execute("DELETE FROM upload WHERE id = ?", (upload,))
                 books.close()
-            if isinstance(outcome, AlreadyTaken):
+            if not isinstance(outcome, Taken):
                 outbox_intake.discard(self._database, upload)
         self._promise([outcome])
         return outcome
-
-    def held_as(self, key: bytes) -> PacketId | None:
-        """The packet of that producer's key, if the outbox holds one."""
-        seq = outbox_intake.held_as(self._database.db, key)
-        return None if seq is None else PacketId(self.region, self.epoch, seq)
 
     # --- pipeline.ports.Outbox ----------------------------------------------------------------------
 
@@ -234,7 +230,7 @@ class SqliteOutbox:
             self._ballast.give_up()
             raise
 
-    def _promise(self, outcomes: Sequence[Taken | AlreadyTaken]) -> None:
+    def _promise(self, outcomes: Sequence[Stored]) -> None:
         taken = [one.id.seq for one in outcomes if isinstance(one, Taken)]
         if taken:
             self._high_water.raise_to(self.epoch, taken[-1])

@@ -1,7 +1,8 @@
 """Step 1: packets from NDJSON files, from stdin and from folders into the outbox.
 
 A file may be run again at any time: what the outbox holds already is recognised by its contents (or by its
-`id`), so nothing is taken twice. A bad line is refused with its number and stops no other.
+`id`), so nothing is taken twice. A bad line is refused with its number and stops no other; so is one whose
+`id` was used for another packet, which would be lost if it counted as a repeat.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.outbox_draft import Draft
+from pipeline.adapters.outbox_draft import Draft, Named, contents_of
 from pipeline.adapters.outbox_layout import PIECE_BYTES
 from pipeline.region.attachments import (
     DEFAULT_LIMITS,
@@ -74,7 +74,8 @@ def draft_of(
     """The draft of a packet as a producer says it; raises `InvalidPacket` naming the field.
 
     Paths are relative to `folder`. A `key` (or an `id` in the object) names the packet for its producer: it
-    is taken once. Without one, `once` recognises a packet by its contents.
+    is taken once, and the name is good for these contents only. Without one, `once` recognises a packet by
+    its contents.
     """
     check_known(said, _FIELDS, "")
     sources = read_sources(said.get("attachments"), folder, limits)
@@ -89,7 +90,7 @@ def draft_of(
         raise InvalidPacket(
             f"the packet has {size} bytes, at most {PACKET_BYTES_MAX} are allowed", field="attachments"
         )
-    named = _producer_key(said.get("id"), key)
+    name = _producer_name(said.get("id"), key)
     stored = b"".join((head[0], *parts(sources))) if size <= PIECE_BYTES else None
     return Draft(
         lane=_lane(said.get("lane"), packet.attachments),
@@ -97,11 +98,12 @@ def draft_of(
         size=size,
         digest=hashlib.sha256(stored).digest() if stored is not None else digest_of(head[0], sources),
         nik_hash=nik_hash(packet.nik),
-        key=named or head[1],
+        key=head[1] if name is None else _producer_key(name),
         at_ms=now_ms,
-        once=once or named is not None,
+        once=once or name is not None,
         stored=stored,
         stream=None if stored is not None else (lambda: stream(head[0], sources)),
+        named=None if name is None else Named(name, contents_of(packet)),
     )
 
 
@@ -135,12 +137,16 @@ def _head(packet: Packet) -> tuple[bytes, bytes]:
     return prefix, content_key
 
 
-def _producer_key(named: object, key: str | None) -> bytes | None:
+def _producer_name(named: object, key: str | None) -> str | None:
     name = key if key is not None else named
     if name is None:
         return None
     if not isinstance(name, str) or not 1 <= len(name) <= 200:
         raise InvalidPacket("an id is a text of 1 to 200 characters", code="bad_id", field="id")
+    return name
+
+
+def _producer_key(name: str) -> bytes:
     return hashlib.sha256(b"titian producer key 1" + name.encode("utf-8", "surrogatepass")).digest()[:16]
 
 

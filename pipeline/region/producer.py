@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.clock import SystemClock
-from pipeline.adapters.outbox_draft import AlreadyTaken, Draft, Outcome, Refused, Taken
+from pipeline.adapters.outbox_draft import Draft, IdUsed, Outcome, Refused, Stored
 from pipeline.adapters.outbox_sqlite import DEFAULT_SETTINGS, OutboxSettings, SqliteOutbox
 from pipeline.ports import Clock
 from pipeline.region.attachments import DEFAULT_LIMITS, PackingLimits
@@ -59,13 +59,16 @@ class Producer:
 
         With a `key` (or an `id` in the object) a packet that was taken under it before is not taken again:
         its identity is returned. Paths of attachments are relative to `folder`. Raises `InvalidPacket` (a
-        `ValueError`) naming the field, `DiskFull`, or another `StoreError`; then nothing was stored.
+        `ValueError`) naming the field (`code` `id_used`: that key was used for other contents), `DiskFull`,
+        or another `StoreError`; then nothing was stored.
         """
         now_ms = self._clock.now_ms()
         draft = draft_of(packet, now_ms, folder=Path(folder), once=False, key=key, limits=self.limits)
-        if draft.stored is None:
-            return self.store.take_large(draft, now_ms).id
-        return self.store.take([draft], now_ms)[0].id
+        large = draft.stored is None
+        outcome = self.store.take_large(draft, now_ms) if large else self.store.take([draft], now_ms)[0]
+        if isinstance(outcome, IdUsed):
+            raise _id_used(draft, outcome)
+        return outcome.id
 
     def enqueue_many(
         self,
@@ -75,9 +78,9 @@ class Producer:
         folder: str | os.PathLike[str] = ".",
     ) -> list[Outcome]:
         """Store many packets, hundreds to a transaction; one outcome each, in order, and a bad one
-        (`Refused`, whose `line` is its place, from 1) stops no other. With `once` a packet whose contents the
-        outbox holds already is not taken again. Raises `DiskFull` or `StoreError`: what came before may be
-        stored, so run it again with `once`."""
+        (`Refused`, whose `line` is its place, from 1) stops no other; bad is also one whose `id` was used
+        for other contents. With `once` a packet whose contents the outbox holds already is not taken again.
+        Raises `DiskFull` or `StoreError`: what came before may be stored, so run it again with `once`."""
         numbered: Iterable[tuple[int, Said]] = enumerate(packets, 1)
         return [one for _, one in self.enqueue_each(numbered, folder=Path(folder), once=once)]
 
@@ -90,16 +93,16 @@ class Producer:
         for number, one in said:
             draft = self._draft(number, one, folder, once, source)
             if isinstance(draft, Draft) and draft.stored is None:
-                yield from self._take(waiting)
+                yield from self._take(waiting, source)
                 yield number, self._take_large(number, draft, source)
                 waiting, size = [], 0
                 continue
             waiting.append((number, draft))
             size += draft.size if isinstance(draft, Draft) else 0
             if len(waiting) >= BATCH_PACKETS or size >= BATCH_BYTES:
-                yield from self._take(waiting)
+                yield from self._take(waiting, source)
                 waiting, size = [], 0
-        yield from self._take(waiting)
+        yield from self._take(waiting, source)
 
     def close(self) -> None:
         """Close what this thread holds open."""
@@ -119,23 +122,36 @@ class Producer:
         except InvalidPacket as why:
             return _refused(number, why, source)
 
-    def _take(self, waiting: list[tuple[int, Draft | Refused]]) -> Iterator[tuple[int, Outcome]]:
+    def _take(self, waiting: list[tuple[int, Draft | Refused]], source: str) -> Iterator[tuple[int, Outcome]]:
         drafts = [one for _, one in waiting if isinstance(one, Draft)]
-        taken: Iterator[Taken | AlreadyTaken] = iter(
-            self.store.take(drafts, self._clock.now_ms()) if drafts else ()
-        )
+        taken: Iterator[Stored] = iter(self.store.take(drafts, self._clock.now_ms()) if drafts else ())
         for number, one in waiting:
-            yield number, one if isinstance(one, Refused) else next(taken)
+            yield number, one if isinstance(one, Refused) else _told(number, one, next(taken), source)
 
     def _take_large(self, number: int, draft: Draft, source: str) -> Outcome:
         try:
-            return self.store.take_large(draft, self._clock.now_ms())
+            return _told(number, draft, self.store.take_large(draft, self._clock.now_ms()), source)
         except InvalidPacket as why:
             return _refused(number, why, source)
 
 
 def _refused(number: int, why: InvalidPacket, source: str) -> Refused:
     return Refused(number, why.field or "", str(why), source)
+
+
+def _told(number: int, draft: Draft, outcome: Stored, source: str) -> Outcome:
+    """The outcome as the producer hears it: an id that was used is a refusal as any other."""
+    return _refused(number, _id_used(draft, outcome), source) if isinstance(outcome, IdUsed) else outcome
+
+
+def _id_used(draft: Draft, outcome: IdUsed) -> InvalidPacket:
+    assert draft.named is not None
+    return InvalidPacket(
+        f"id {draft.named.name!r} was used for another packet (seq {outcome.id.seq}): give this one another "
+        "id, or leave `id` out",
+        code="id_used",
+        field="id",
+    )
 
 
 def open_outbox(

@@ -79,6 +79,20 @@ def test_the_same_file_again_takes_nothing_twice(titian: Titian, sides: Sides, t
     assert titian.ok("depth", "--data", sides.region, "--json").json["recorded"] == 2
 
 
+def test_an_id_that_was_used_for_other_contents_is_refused_and_the_same_file_again_does_no_harm(
+    titian: Titian, sides: Sides, tmp_path: Path
+) -> None:
+    path = write_lines(tmp_path / "x.ndjson", line(1, id="a"), line(2, id="a"), line(3, id="b"))
+    said = titian("enqueue", "--data", sides.region, path)
+    assert (said.code, said.out) == (1, "2 taken, 1 refused\n")
+    assert said.err.startswith(f"{path}:2: id: id 'a' was used for another packet (seq 1): give this one ")
+    again = titian("enqueue", "--data", sides.region, path, "--json")
+    assert again.code == 1
+    assert (again.json["taken"], again.json["already"], again.json["refused"]) == (0, 2, 1)
+    assert (again.json["refusals"][0]["line"], again.json["refusals"][0]["field"]) == (2, "id")
+    assert titian.ok("depth", "--data", sides.region, "--json").json["recorded"] == 2
+
+
 def test_a_limit_on_attachments_is_a_setting(
     titian: Titian, sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

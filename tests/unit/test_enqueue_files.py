@@ -20,6 +20,7 @@ from pipeline.region import Producer, open_outbox
 from pipeline.region.attachments import PackingLimits
 from pipeline.region.intake_files import Counts, enqueue_file, enqueue_stream, files_in
 from pipeline.region.spool import Spooled, look, prepare, watch_spool
+from schemas.errors import InvalidPacket
 from schemas.identity import PacketId
 from schemas.packet import read_head
 
@@ -58,19 +59,59 @@ def test_enqueue_returns_the_identity_under_which_the_packet_is_kept(outbox: Pro
 
 def test_enqueue_under_a_key_takes_once(outbox: Producer) -> None:
     assert (
-        outbox.enqueue(packet(1), key="a") == outbox.enqueue(packet(2), key="a") != outbox.enqueue(packet(1))
+        outbox.enqueue(packet(1), key="a") == outbox.enqueue(packet(1), key="a") != outbox.enqueue(packet(1))
     )
 
 
+@pytest.mark.parametrize("size", [10, 400_000], ids=["small", "large"])
+def test_a_key_that_was_used_for_other_contents_is_an_error_and_nothing_is_stored(
+    outbox: Producer, tmp_path: Path, size: int
+) -> None:
+    (tmp_path / "face.jpg").write_bytes(b"\xff\xd8" + b"x" * size)
+    (tmp_path / "other.jpg").write_bytes(b"\xff\xd8" + b"y" * size)
+
+    def with_face(path: str) -> dict[str, Any]:
+        return packet(1, attachments=[{"name": "face", "media_type": "image/jpeg", "path": path}])
+
+    first = outbox.enqueue(with_face("face.jpg"), key="a", folder=tmp_path)
+    for other in (with_face("other.jpg"), packet(2)):
+        with pytest.raises(InvalidPacket, match=r"^id 'a' was used for another packet \(seq 1\): ") as said:
+            outbox.enqueue(other, key="a", folder=tmp_path)
+        assert (said.value.code, said.value.field) == ("id_used", "id")
+    assert outbox.enqueue(with_face("face.jpg"), key="a", folder=tmp_path) == first
+    assert outbox.store.highest_seq() == 1
+    assert outbox.store.connection.execute("SELECT count(*) FROM upload").get == 0
+
+
+def test_the_order_of_an_objects_members_and_another_lane_do_not_make_another_packet(
+    outbox: Producer,
+) -> None:
+    payload = packet(1)["payload"] | {"catatan": {"a": 1, "b": [{"c": 1, "d": 2}]}}
+    turned = {"catatan": {"b": [{"d": 2, "c": 1}], "a": 1}, **dict(reversed(packet(1)["payload"].items()))}
+    first = outbox.enqueue(packet(1, payload=payload), key="a")
+    assert outbox.enqueue(packet(1, payload=turned, lane="urgent"), key="a") == first
+    turned["catatan"]["b"][0]["d"] = 3
+    with pytest.raises(InvalidPacket, match="another packet"):
+        outbox.enqueue(packet(1, payload=turned), key="a")
+
+
+def test_where_only_the_key_of_a_packet_is_left_its_id_stays_taken(outbox: Producer) -> None:
+    first = outbox.enqueue(packet(1), key="a")
+    outbox.store.connection.execute("DELETE FROM body")
+    assert outbox.enqueue(packet(2), key="a") == first
+
+
 def test_enqueue_many_answers_for_each_packet_in_order(outbox: Producer) -> None:
-    many = [packet(1), {"kind": "x"}, packet(2, id="k"), packet(3, id="k"), packet(1)]
-    a, b, c, d, e = outbox.enqueue_many(many)
+    many = [packet(1), {"kind": "x"}, packet(2, id="k"), packet(2, id="k"), packet(1), packet(3, id="k")]
+    a, b, c, d, e, f = outbox.enqueue_many(many)
     assert (a, c, d, e) == tuple(
         kind(PacketId("1806", outbox.epoch, seq))
         for kind, seq in ((Taken, 1), (Taken, 2), (AlreadyTaken, 2), (Taken, 3))
     )
     assert isinstance(b, Refused)
     assert (b.line, b.field) == (2, "kind")
+    assert isinstance(f, Refused)
+    assert (f.line, f.field) == (6, "id")
 
 
 # --- files ------------------------------------------------------------------------------------------
@@ -167,6 +208,27 @@ def test_a_file_that_is_not_there_is_said_so(outbox: Producer, tmp_path: Path) -
         enqueue_file(outbox, tmp_path / "no.ndjson")
 
 
+def test_an_id_that_stands_over_two_packets_is_refused_within_a_file_and_across_files(
+    outbox: Producer, tmp_path: Path
+) -> None:
+    (tmp_path / "face.jpg").write_bytes(b"\xff\xd8" + b"x" * 400_000)
+    files = [{"name": "face", "media_type": "image/jpeg", "path": "face.jpg"}]
+    large = packet(3, id="a", attachments=files)
+    file, later = tmp_path / "p.ndjson", tmp_path / "q.ndjson"
+    file.write_bytes(lines(packet(1, id="a"), packet(2, id="a"), large, packet(4, id="b"), packet(1, id="a")))
+    later.write_bytes(lines(packet(5, id="c"), packet(6, id="b"), packet(7)))
+    counts = enqueue_file(outbox, file)
+    assert (counts.taken, counts.already, counts.refused) == (2, 1, 2)
+    assert [str(one) for one in counts.refusals] == [
+        f"{file}:{line}: id: id 'a' was used for another packet (seq 1): give this one another id, or leave "
+        "`id` out"
+        for line in (2, 3)
+    ]
+    counts = enqueue_file(outbox, later)
+    assert (counts.taken, counts.already, [one.line for one in counts.refusals]) == (2, 0, [2])
+    assert [named(outbox, seq) for seq in (1, 2, 3, 4)] == ["WARGA 1", "WARGA 4", "WARGA 5", "WARGA 7"]
+
+
 # --- the spool --------------------------------------------------------------------------------------
 
 
@@ -185,6 +247,18 @@ def test_a_spooled_file_is_put_away_and_one_with_bad_lines_gets_a_report(
     assert report.count("\n") == 1
     assert outbox.store.highest_seq() == 3
     assert (spool / "half.ndjson.part").exists()
+
+
+def test_a_spooled_file_that_uses_an_id_for_two_packets_is_put_with_the_refused(
+    outbox: Producer, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    prepare(spool)
+    (spool / "a.ndjson").write_bytes(lines(packet(1, id="a"), packet(2, id="a"), packet(3)))
+    (one,) = look(outbox, spool, threading.Event())
+    assert one.put == spool / "refused" / "a.ndjson"
+    assert "a.ndjson:2: id: id 'a' was used" in (spool / "refused" / "a.ndjson.txt").read_text()
+    assert outbox.store.highest_seq() == 2
 
 
 def test_a_file_that_was_enqueued_but_not_put_away_is_not_taken_twice(

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.adapters import sqlite
 from pipeline.adapters.high_water import HighWater, HighWaterFile
-from pipeline.adapters.outbox_draft import AlreadyTaken, Taken
+from pipeline.adapters.outbox_draft import AlreadyTaken, IdUsed, Named, Taken, contents_of
 from pipeline.adapters.outbox_layout import FILE_NAME, HIGH_WATER_NAME
 from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.outbox_sqlite import OutboxSettings, SqliteOutbox, create_outbox
@@ -182,6 +182,26 @@ def test_a_producers_key_is_taken_once_within_and_across_calls(outbox: SqliteOut
     one, two, three, four = (PacketId("1806", outbox.epoch, seq) for seq in (1, 2, 3, 4))
     assert first == [Taken(one), Taken(two), AlreadyTaken(one)]
     assert again == [AlreadyTaken(two), Taken(three), Taken(four)]
+
+
+def test_a_large_packet_whose_id_another_took_during_its_upload_leaves_nothing(outbox: SqliteOutbox) -> None:
+    first = replace(draft(1, once=True), named=Named("a", _said(1)))
+    late = replace(draft(2, 700_000, once=True), key=first.key, named=Named("a", _said(2)))
+
+    def overtaken() -> Iterator[bytes]:
+        assert isinstance(outbox.take([first], 1)[0], Taken)
+        yield contents(2, 700_000)
+
+    one = PacketId("1806", outbox.epoch, 1)
+    assert outbox.take_large(replace(late, stream=overtaken), 1) == IdUsed(one)
+    assert outbox.take_large(late, 1) == IdUsed(one)
+    assert outbox.take([first], 1) == [AlreadyTaken(one)]
+    for table in ("piece", "upload"):
+        assert outbox.connection.execute(f"SELECT count(*) FROM {table}").get == 0
+
+
+def _said(number: int) -> bytes:
+    return contents_of(read_head(contents(number, 600), check=False))
 
 
 def test_a_large_packet_is_stored_in_pieces_and_read_back_whole_and_in_part(outbox: SqliteOutbox) -> None:
