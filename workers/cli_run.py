@@ -85,7 +85,7 @@ def stop(
         float, typer.Option("--timeout", metavar="S", min=0.0, help="Give up waiting after so many seconds.")
     ] = 20.0,
 ) -> None:
-    """Stop this side cleanly and wait until it has ended.
+    """Stop this side cleanly and wait until it has ended. One that does not run is no error.
 
     \b
     Examples:
@@ -93,7 +93,11 @@ def stop(
     """
     folder = folder_of(data)
     from workers.running import stop as stop_side
+    from workers.supervisor_state import running
 
+    if running(folder.path / "run") is None:
+        print("was not running")
+        return
     if not stop_side(folder, timeout):
         no(f"it has not ended within {timeout:g} s: run it again, or end its process (`titian status`)")
     print("stopped")

@@ -116,9 +116,15 @@ def admit(
             f"it dials {done.address}: that is this machine only. For others give --address HOST:PORT "
             "(and listen there: link.listen in titian.toml)"
         )
-    if done.again:
+    if done.revoked:
+        note(
+            "it was revoked, and the key in its old folder is over for good: let it begin in a new folder. "
+            "Packets that were not sent stay in the old one (`titian depth` there says how many)"
+        )
+    elif done.again:
         note("the old machine can no longer sign in; its key retires when the new one joins")
-    note(f"next, at the region: titian init region --join {out} --data DIR")
+    folder_name = "NEWFOLDER" if done.revoked else "DIR"
+    note(f"next, at the region: titian init region --join {out} --data {folder_name}")
 
 
 def regions(data: Data = None, as_json: Json = False) -> None:
@@ -160,7 +166,8 @@ def regions(data: Data = None, as_json: Json = False) -> None:
 def revoke(code: _Code, data: Data = None) -> None:
     """At the center: shut a region out. Its password ends now, and its keys do not verify any more.
 
-    What it has delivered stays. `titian admit CODE --again` lets it in anew.
+    What it has delivered stays. Its keys are over for good: `titian admit CODE --again` lets it in anew, in
+    a new folder. Packets that it has not sent stay in its old one.
 
     \b
     Examples:

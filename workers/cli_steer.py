@@ -12,7 +12,7 @@ import typer
 from workers.cli_common import Data, Json, complete_lane, folder_of, no
 
 if TYPE_CHECKING:
-    from pipeline.throttle.steering import Steering
+    from pipeline.throttle.steering import Cap, Steering
     from schemas.lanes import Lane
 
 WhichLane = Annotated[
@@ -96,11 +96,27 @@ def cap(
     if rate == "off":
         kept = tuple(one for one in now.caps if one.lane != chosen)
         if len(kept) == len(now.caps):
-            no("there is no such cap")
+            no(_no_such_cap(chosen, now.caps))
     else:
         others = (one for one in now.caps if (one.lane, one.start, one.stop) != (chosen, start, stop))
         kept = (*others, Cap(chosen, _bytes_s(rate), start, stop, reason, who or getpass.getuser()))
     _write(folder, Steering(now.pauses, kept), as_json)
+
+
+def _no_such_cap(chosen: Lane | None, caps: tuple[Cap, ...]) -> str:
+    """Which caps there are instead, and what ends each."""
+    from pipeline.throttle.steering import clock_text
+
+    what = "each lane together" if chosen is None else f"lane {chosen.label} alone"
+    there = []
+    for one in caps:
+        lane, ends = (
+            ("each lane", "") if one.lane is None else (f"lane {one.lane.label}", f" {one.lane.label}")
+        )
+        rate = f"{one.bytes_s * 8:,.0f} bit/s" if one.bytes_s else "closed"
+        hours = "" if one.start == one.stop else f" {clock_text(one.start)}-{clock_text(one.stop)}"
+        there.append(f"{lane} {rate}{hours} (`titian cap off{ends}` ends it)")
+    return f"there is no cap of {what}" + (f"; there is: {', '.join(there)}" if there else ", nor any other")
 
 
 def _bytes_s(rate: str) -> float:

@@ -36,12 +36,14 @@ TOKEN_BYTES = 32
 
 
 class Admitted(NamedTuple):
-    """A region that was let in. `again`: it had been in before. `address`: what it will dial."""
+    """A region that was let in. `again`: it had been in before. `address`: what it will dial. `revoked`: it
+    was shut out, so that the key in its old folder is over."""
 
     region: str
     address: Address
     again: bool
     only_here: bool
+    revoked: bool = False
 
 
 # --- init -----------------------------------------------------------------------------------------
@@ -121,13 +123,14 @@ def admit_region(folder: Folder, code: str, out: Path, *, again: bool, address: 
     with _new_file(out, join.to_json()), _locked(folder):
         ledger = SqlLedger(ledger_place(folder))
         try:
-            known = any(row.code == code for row in ledger.reader.regions())
+            before = next((row for row in ledger.reader.regions() if row.code == code), None)
+            known, revoked = before is not None, before is not None and before.revoked_ms is not None
             _check_again(code, known, again)
             ledger.admit(code, token, SystemClock().now_ms())
         finally:
             ledger.close()
         apply_region_user(folder, code, password)
-    return Admitted(code, dialled, known, dialled.host in ("127.0.0.1", "localhost", "::1"))
+    return Admitted(code, dialled, known, dialled.host in ("127.0.0.1", "localhost", "::1"), revoked)
 
 
 def revoke_region(folder: Folder, code: str) -> bool:

@@ -86,9 +86,15 @@ def _region(folder: Folder, now_ms: int) -> Iterator[Check]:
         yield doctor.store("registry", "")
     except TitianError as why:
         yield doctor.store("registry", str(why))
-    off_ms = link_of(folder).value("clock_off_ms")
+    worker = link_of(folder)
+    off_ms = worker.value("clock_off_ms")
     yield doctor.clock_off(None if off_ms is None else int(off_ms))
-    yield _link(folder)
+    yield doctor.served(
+        _link(folder),
+        bool(worker.value("superseded")),
+        str(worker.value("refusal") or ""),
+        str(worker.value("denied") or ""),
+    )
     yield from doctor_kernel.kernel(_kernel(folder))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.inspection.doctor import CLOCK_OFF_MS, denial
+from pipeline.inspection.doctor import CLOCK_OFF_MS, SUPERSEDED, denial, refusal
 
 #: Waiting longer than this is worth a look, seconds.
 OLD_S = 86_400
@@ -13,19 +13,10 @@ OLD_S = 86_400
 DOWN_S = 60
 RUNWAY_DAYS = 14
 
-#: What the center refuses to serve for, and what helps.
-REFUSALS = {
-    "token_used": "another machine joined with this join file: `titian admit CODE --again` at the center",
-    "token_wrong": "the join file is old: `titian admit CODE --again` at the center makes a new one",
-    "revoked": "the center revoked this machine's key, for which no new join file helps: ask the center",
-    "not_admitted": "the center does not know this region: ask the center",
-    "newer_version": "the center is older than this Titian: update the center",
-}
-
 
 def refusal_sentence(code: str) -> str:
     """A refusal of the center in words."""
-    return f"the center will not serve this region ({code}): {REFUSALS.get(code, 'ask the center')}"
+    return ": ".join(refusal(code))
 
 
 def denial_sentence(why: str) -> str:
@@ -75,7 +66,7 @@ def _link(link: Mapping[str, Any], waiting: int) -> Iterator[tuple[str, str]]:
     if link["state"] == "unknown":
         yield "silent", "the worker has said nothing lately: see DATA/run/logs"
     if link["superseded"]:
-        yield "superseded", "another machine speaks as this region: `titian up --take-over` claims it back"
+        yield "superseded", ": ".join(SUPERSEDED)
     if link["refusal"]:
         yield "refused", refusal_sentence(link["refusal"])
     if link["denied"]:

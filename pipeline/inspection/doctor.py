@@ -23,10 +23,29 @@ _MIB = 1024 * 1024
 
 #: What it means that the center's broker knows neither our name nor our password, and what helps.
 LOCKED_OUT = "the center does not let this region in any more (revoked, or admitted anew on another machine)"
-_NEW_FILE = (
-    "ask the center for a new join file (`titian admit CODE --again` there), put it in the place of "
-    "DATA/center.json, and start this side again"
+#: A key that was revoked is over for good, and a folder has one key: the way back is another folder.
+ANOTHER_FOLDER = (
+    "`titian init region --join FILE --data NEWFOLDER` here; packets that are not sent stay in this folder "
+    "(`titian depth` says how many)"
 )
+_NEW_FILE = (
+    "ask the center for a new join file (`titian admit CODE --again` there). If it revoked this machine: "
+    f"{ANOTHER_FOLDER}. Else put the file in the place of DATA/center.json, and start this side again"
+)
+_ANEW = "`titian admit CODE --again` at the center"
+
+#: What the center refuses to serve for, and what helps.
+REFUSALS = {
+    "token_used": ("another machine joined with this join file", _ANEW),
+    "token_wrong": ("the join file is old", f"{_ANEW} makes a new one"),
+    "revoked": (
+        "the center revoked this machine's key for good, and no join file helps in this folder",
+        f"{_ANEW}, then {ANOTHER_FOLDER}",
+    ),
+    "not_admitted": ("the center does not know this region", "ask the center"),
+    "newer_version": ("the center is older than this Titian", "update the center"),
+}
+SUPERSEDED = ("another machine speaks as this region", "`titian up --take-over` claims it back")
 
 
 @dataclass(frozen=True)
@@ -184,6 +203,27 @@ def denial(why: str) -> tuple[str, str]:
     if "permission" in why.lower():
         return "the center's broker does not allow what this Titian asks of it", "ask the center to update it"
     return LOCKED_OUT, _NEW_FILE
+
+
+def refusal(code: str) -> tuple[str, str]:
+    """What a refusal of the center means, and what to do."""
+    meaning, do = REFUSALS.get(code, ("", "ask the center"))
+    said = f"the center will not serve this region ({code})"
+    return f"{said}: {meaning}" if meaning else said, do
+
+
+def served(link: Check, superseded: bool, refused: str, denied: str) -> Check:
+    """`link`, unless the running worker says worse: a broker that lets us in is not yet a center that serves
+    us. `refused`: the center's code; `denied`: what its broker said."""
+    if link.level == "fail":
+        return link
+    if superseded or refused:
+        meaning, do = SUPERSEDED if superseded else refusal(refused)
+        return Check("link", "fail", meaning, do)
+    if denied:
+        meaning, do = denial(denied)
+        return Check("link", "fail", f"the center's broker denies us: {meaning}; it said: {denied}", do)
+    return link
 
 
 def link(address: str, state: str, why: str) -> Check:

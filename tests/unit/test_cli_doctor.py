@@ -157,6 +157,47 @@ def test_admission_takes_effect_at_once_on_the_running_link_broker(titian: Titia
         again.stop()
 
 
+def test_a_running_region_that_the_center_does_not_serve_is_not_healthy(
+    titian: Titian, tmp_path: Path
+) -> None:
+    center, region, port = tmp_path / "center", tmp_path / "region", free_port()
+    titian.ok("init", "center", "--data", center, "--listen", f"127.0.0.1:{port}")
+    titian.ok("admit", "1806", "--data", center, "--out", tmp_path / "1806.join")
+    titian.ok("init", "region", "--join", tmp_path / "1806.join", "--data", region)
+    folder, run = open_folder(center), open_folder(region).run
+    servers = (
+        ValkeyServer(folder.run / LINK_VALKEY, port=port, users=link_users(folder)),
+        ValkeyServer(run / "valkey", users=None),
+    )
+
+    def link(code: int, age_s: int = 0, **said: Any) -> str:
+        at_ms = SystemClock().now_ms() - age_s * 1000
+        (run / "push.json").write_text(json.dumps({"version": 1, "at_ms": at_ms, "state": "up", **said}))
+        found = checks(titian, region, code)["link"]
+        assert found["level"] == ("fail" if code else "ok")
+        return f"{found['said']}: {found['do']}"
+
+    try:
+        for server in servers:
+            server.start()
+        link(0, refusal="revoked")  # the side does not run: that is of another day
+        (run / "up.lock").write_text(f"{os.getpid()}\n")
+        link(0)
+        for said, code in (
+            ({"refusal": "token_used"}, "refused"),
+            ({"refusal": "revoked"}, "refused"),
+            ({"superseded": True}, "superseded"),
+        ):
+            told = link(1, **said)
+            alarms = titian.ok("depth", "--data", region, "--json").json["alarms"]
+            assert {"code": code, "text": told} in alarms
+        assert "update" in link(1, denied="NOPERM no permissions to run the 'xadd' command")
+        link(0, age_s=60, refusal="revoked", superseded=True)
+    finally:
+        for server in servers:
+            server.stop()
+
+
 # --- the kernel's part (`test_doctor_kernel.py` has how it is judged) ---------------------------------
 
 ALL = asdict(TcpHelp("bbr", True, tcp_info=True, user_timeout_ms=15_000, notsent_bytes=128 * 1024))

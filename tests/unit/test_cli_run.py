@@ -71,6 +71,11 @@ def test_a_link_that_cannot_be_is_refused(titian: Titian, wrong: tuple[str, ...]
     assert len(said.err.splitlines()) == 1
 
 
+def test_stopping_a_side_that_does_not_run_says_so(titian: Titian, tmp_path: Path) -> None:
+    titian.ok("init", "center", "--data", tmp_path / "center")
+    assert titian.ok("stop", "--data", tmp_path / "center").out == "was not running\n"
+
+
 @pytest.mark.parametrize("command", ["up", "status", "stop"])
 def test_running_needs_a_sides_folder(titian: Titian, tmp_path: Path, command: str) -> None:
     said = titian(command, "--data", tmp_path / "nothing")

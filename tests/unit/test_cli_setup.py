@@ -147,7 +147,9 @@ def test_a_region_is_admitted_twice_only_with_again(titian: Titian, sides: Sides
     assert said.code == 2
     assert "--again" in said.err
     assert not second.exists()
-    titian.ok("admit", "1806", "--data", sides.center, "--out", second, "--again")
+    said = titian.ok("admit", "1806", "--data", sides.center, "--out", second, "--again")
+    assert "its key retires when the new one joins" in said.err
+    assert "new folder" not in said.err
     assert read_join_file(second).password != read_join_file(tmp_path / "1806.join").password
     (user,) = link_users(open_folder(sides.center))
     assert user.password_sha256 == hashlib.sha256(read_join_file(second).password.encode()).hexdigest()
@@ -204,7 +206,10 @@ def test_a_revoked_region_cannot_sign_in_and_can_be_let_in_again(
     (one,) = titian.ok("regions", "--data", sides.center, "--json").json["regions"]
     assert one["state"] == "revoked"
     assert titian("revoke", "1807", "--data", sides.center).code == 1
-    titian.ok("admit", "1806", "--data", sides.center, "--out", tmp_path / "new", "--again")
+    said = titian.ok("admit", "1806", "--data", sides.center, "--out", tmp_path / "new", "--again").err
+    assert "begin in a new folder" in said
+    assert "--data NEWFOLDER" in said
+    assert "its key retires" not in said
     (one,) = titian.ok("regions", "--data", sides.center, "--json").json["regions"]
     assert one["state"] == "not joined yet"
 

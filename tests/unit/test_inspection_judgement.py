@@ -22,6 +22,8 @@ from schemas.packet import Attachment, Packet, pack_head
 NOW_MS = 1_700_000_000_000
 
 
+REACHED = doctor.link("c:1", "ok", "")
+
 # --- the doctor -----------------------------------------------------------------------------------
 
 
@@ -49,6 +51,11 @@ NOW_MS = 1_700_000_000_000
         (doctor.clock_forward(NOW_MS, None), "ok"),
         (doctor.link("c:1", "denied", "WRONGPASS"), "fail"),
         (doctor.link("c:1", "unreachable", "refused"), "warn"),
+        (doctor.served(REACHED, True, "", ""), "fail"),
+        (doctor.served(REACHED, False, "token_used", ""), "fail"),
+        (doctor.served(REACHED, False, "a code of a newer center", ""), "fail"),
+        (doctor.served(REACHED, False, "", "NOPERM xadd"), "fail"),
+        (doctor.served(REACHED, False, "", ""), "ok"),
         (doctor.lost(3), "fail"),
     ],
 )
@@ -140,7 +147,36 @@ def test_a_region_that_is_locked_out_is_told_so_in_words_by_depth_and_doctor(sai
         assert locked_out in text
         assert "ask the center for a new join file" in text
         assert "DATA/center.json" in text
+        assert "If it revoked this machine: `titian init region --join FILE --data NEWFOLDER` here" in text
+        assert "not sent stay in this folder" in text
         assert said in text
+
+
+@pytest.mark.parametrize("code", [*doctor.REFUSALS, "a code of a newer center"])
+def test_a_refusal_of_the_center_has_the_same_words_in_depth_and_doctor(code: str) -> None:
+    (alarm,) = region_alarms(region(link=link(refusal=code)))
+    check = doctor.served(REACHED, False, code, "")
+    assert alarm["text"] == f"{check.said}: {check.do}"
+    assert f"({code})" in check.said
+
+
+def test_a_region_that_was_superseded_has_the_same_words_in_depth_and_doctor() -> None:
+    (alarm,) = region_alarms(region(link=link(superseded=True)))
+    check = doctor.served(REACHED, True, "", "")
+    assert alarm["text"] == f"{check.said}: {check.do}"
+
+
+def test_the_way_back_of_a_revoked_machine_is_another_folder() -> None:
+    said, do = doctor.refusal("revoked")
+    assert "no join file helps in this folder" in said
+    assert "`titian admit CODE --again` at the center" in do
+    assert "`titian init region --join FILE --data NEWFOLDER` here" in do
+    assert "(`titian depth` says how many)" in do
+
+
+def test_a_link_that_is_denied_now_counts_before_what_was_said_earlier() -> None:
+    denied = doctor.link("c:1", "denied", "WRONGPASS")
+    assert doctor.served(denied, False, "token_used", "") == denied
 
 
 def test_a_command_that_is_not_allowed_asks_for_no_new_join_file() -> None:
