@@ -237,6 +237,8 @@ def test_an_enqueue_that_is_interrupted_has_kept_what_it_took(
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
+        # Whoever runs us in the background may have had it ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         assert process.stdin is not None
