@@ -56,6 +56,7 @@ class Speaker:
     refusal: str = ""
     hold_until_s: float = 0.0
     _sent_s: float | None = None
+    _ours_to: int = 0
     _said: tuple[int, int, int, int] | None = None
     _cursors_said: dict[int, Cursors] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -134,6 +135,8 @@ class Speaker:
                 self.superseded = True
                 return Heard.SUPERSEDED
             if ack.grant != self.grant or ack.n > self.n or ack.session < self.session:
+                if ack.session > self.session:  # a ledger that was restored answers what we said long ago
+                    self._ours_to, self._sent_s = max(self._ours_to, ack.session), None
                 return Heard.STALE
             begins = ack.session != self.session
             if not begins and self.answer is not None and ack.n < self.answer.n:
@@ -152,7 +155,7 @@ class Speaker:
         """An entry of `session` was met in `down`; one later than ours, without an ack for us before it,
         means that another instance speaks as this region."""
         with self._lock:
-            if 0 < self.session < session:
+            if 0 < self.session < session and session > self._ours_to:
                 self.superseded = True
 
     def ask_anew(self, *, whole: bool = False, outdated: bool = False) -> None:

@@ -153,3 +153,26 @@ def test_an_outdated_session_is_asked_for_anew_even_while_none_is_held() -> None
     one = speaker()
     one.ask_anew(outdated=True)
     assert one.grant == 2
+
+
+def in_a_second_session() -> Speaker:
+    one = granted()
+    one.ask_anew()
+    say(one, 1.0)
+    assert one.hear(ack(one, session=8), 1.1, NOWHERE) is Heard.GRANTED
+    return one
+
+
+def test_a_restored_ledger_that_answers_what_we_said_long_ago_is_no_other_instance() -> None:
+    one = in_a_second_session()
+    assert one.hear(ack(one, n=1, grant=1, session=9), 2.0, NOWHERE) is Heard.STALE
+    one.meet(9)
+    assert not one.superseded
+    assert one.due(2.0, NOWHERE, 10, waiting=False)  # so that it hears where we are
+
+
+def test_a_session_later_than_that_is_of_another_instance_after_all() -> None:
+    one = in_a_second_session()
+    one.hear(ack(one, n=1, grant=1, session=9), 2.0, NOWHERE)
+    one.meet(10)
+    assert one.superseded
