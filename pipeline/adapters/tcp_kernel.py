@@ -1,7 +1,8 @@
 """Step 3, the kernel's part: what Linux says of a TCP socket, and what we ask of it. Elsewhere: nothing.
 
 `TCP_INFO` is a struct that only grows (linux/tcp.h); a shorter one, of an older kernel, is read as far as it
-goes. Each option is a help and none is needed: `ask` says which were granted, and `doctor` shows it.
+goes. Each option is a help and none is needed: `ask` says which were granted, and `doctor`
+reads back what a socket has (`tcp_options.py`).
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ PACE_MAX, PACE_MIN = 0xFFFFFFFF, 2048
 DSCP_LE = 1 << 2
 _INFO_BYTES = 256
 #: Offsets in struct tcp_info, bytes.
-_RTT, _TOTAL_RETRANS, _BYTES_ACKED, _NOTSENT, _MIN_RTT = 68, 100, 120, 144, 148
-_SEGMENT, _SACKED, _CWND, _SEGS_IN, _DELIVERY_RATE = 16, 28, 80, 140, 160
+_SEGMENT, _SACKED, _RTT, _TOTAL_RETRANS = 16, 28, 68, 100
+_BYTES_ACKED, _SEGS_IN, _MIN_RTT = 120, 140, 148
+#: How long it is at least where all of these are filled in (Linux 4.9).
+_INFO_BYTES_MIN = 168
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,14 @@ class TcpView:
     min_rtt_s: float
     acked_bytes: int
     arrived_bytes: int
-    notsent_bytes: int
     retransmits: int
     segments_in: int
     segment_bytes: int
-    congestion_window: int
-    delivery_rate_bytes_s: int
 
 
 def parse_tcp_info(raw: bytes) -> TcpView | None:
     """What a `TCP_INFO` says; `None` where the kernel is too old to count acknowledged bytes (before 4.9)."""
-    if len(raw) < _DELIVERY_RATE + 8:
+    if len(raw) < _INFO_BYTES_MIN:
         return None
 
     def u32(at: int) -> int:
@@ -60,12 +60,9 @@ def parse_tcp_info(raw: bytes) -> TcpView | None:
         min_rtt_s=u32(_MIN_RTT) / 1e6,
         acked_bytes=u64(_BYTES_ACKED),
         arrived_bytes=u64(_BYTES_ACKED) + u32(_SACKED) * segment,
-        notsent_bytes=u32(_NOTSENT),
         retransmits=u32(_TOTAL_RETRANS),
         segments_in=u32(_SEGS_IN),
         segment_bytes=segment,
-        congestion_window=u32(_CWND),
-        delivery_rate_bytes_s=u64(_DELIVERY_RATE),
     )
 
 

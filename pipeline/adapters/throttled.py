@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from pipeline.adapters.tcp_kernel import TcpView, ask, congestion_of, newest_rtt_s, pace, tcp_view
+from pipeline.adapters.tcp_kernel import TcpView, ask, newest_rtt_s, pace, tcp_view
 from pipeline.adapters.tcp_options import TcpHelp, help_of
 from pipeline.throttle import Controller, ThrottleView
 from pipeline.throttle.view import SEGMENT_BYTES
@@ -50,8 +50,6 @@ class ThrottledSocket:
     ) -> None:
         self.controller, self._now = controller, now
         self._congestion, self._lower_effort = congestion, lower_effort
-        self.granted: dict[str, bool] = {}
-        self.congestion = ""
         self.by_answers = False
         self._paced_bytes_s = 0.0
         self._sock: socket.socket | None = None
@@ -66,13 +64,12 @@ class ThrottledSocket:
     # --- the life of a connection ---------------------------------------------------------------
 
     def ask(self, sock: socket.socket) -> None:
-        """Before it connects: what the host grants."""
-        self.granted = ask(sock, congestion=self._congestion, lower_effort=self._lower_effort)
+        """Before it connects: for what the host may grant (`help` says what it did)."""
+        ask(sock, congestion=self._congestion, lower_effort=self._lower_effort)
 
     def opened(self, sock: socket.socket) -> None:
         """It is connected and nothing of ours is on it."""
         self._sock, self._view = sock, tcp_view(sock)
-        self.congestion = congestion_of(sock)
         self.by_answers |= self._view is None
         self._acked_first = 0 if self._view is None else self._view.acked_bytes
         self._retransmits = 0 if self._view is None else self._view.retransmits

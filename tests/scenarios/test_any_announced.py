@@ -3,27 +3,13 @@ longer announced; and what stands long enough is known at the center."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from schemas.lanes import Lane
+from tests.scenarios.test_announced import Gate
 from tests.scenarios.test_any_interleaving import WholeWay
-
-
-@dataclass
-class Gate:
-    """Lanes that people closed."""
-
-    closed: set[Lane] = field(default_factory=set)
-
-    def open_lanes(self, lanes: tuple[Lane, ...]) -> tuple[Lane, ...]:
-        return tuple(lane for lane in lanes if lane not in self.closed)
-
-    def spent(self, lane: Lane, frame_bytes: int) -> None:
-        """Nothing is capped."""
 
 
 class Announced(WholeWay):
