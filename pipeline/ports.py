@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
+from schemas.asks import Answer
+from schemas.back import BackFrame
 from schemas.feed import FactGroup, RecordChange, Span
 from schemas.lanes import Lane
-from schemas.messages import Since
+from schemas.messages import Ask, Back, Since
 from schemas.ranges import Ranges
 
 
@@ -61,6 +63,8 @@ class DownHint(NamedTuple):
 
     `sizes` are the bytes of the last entries, newest last, so that what lies there unread can be counted.
     `answered` is the `n` of the want that the last ack answered, `incarnation` the ledger's that they are of.
+    `back` is the `schemas.back.Position` of a rebuild (`None`: there is none), `asks` how far each question
+    has been answered in this session (`(id, at)`; -1: to its end).
     """
 
     session: int
@@ -70,6 +74,8 @@ class DownHint(NamedTuple):
     answered: int
     sizes: tuple[int, ...] = ()
     incarnation: str = ""
+    back: tuple[int, int, int] | None = None
+    asks: tuple[tuple[int, int], ...] = ()
 
 
 #: What intake reads at a time at most, bytes of frames.
@@ -212,11 +218,15 @@ class Outbox(Protocol):
 
 
 class Cursors(NamedTuple):
-    """How far the region has got in its two sequences, and under which incarnations (newest last)."""
+    """How far the region has got in its two sequences, and under which incarnations (newest last).
+
+    `fresh`: it has nothing yet and waits to be told where to begin; `back`: how far its rebuild has got."""
 
     facts: int
     records: int
     history: tuple[Since, ...]
+    fresh: bool = False
+    back: Back | None = None
 
 
 class Registry(Protocol):
@@ -252,3 +262,21 @@ class Registry(Protocol):
 
     def record_count(self) -> int:
         """How many records are held."""
+
+    # --- the rebuild, and questions that jump the queue (design section 7) ---
+
+    def start_at(self, facts: int, records: int, since: Since, now_ms: int) -> None:
+        """A fresh registry begins: its cursors are these tops, and the way back starts below them. Changes
+        nothing where it has begun already."""
+
+    def apply_back(self, frame: BackFrame, now_ms: int) -> bool:
+        """Apply a frame of the way back (records whose version is newer than what is held, or pieces) and go
+        to `frame.to`, if `frame.start` is not behind our position and `frame.to` is; otherwise change nothing
+        and return False. The end of pass 1 is the event `open for service`."""
+
+    def asks(self) -> tuple[Ask, ...]:
+        """Questions that have no whole answer yet, oldest first, at most `schemas.messages.ASKS_MAX`."""
+
+    def apply_answer(self, answer: Answer, now_ms: int) -> bool:
+        """Take in a part of an answer, if its question is open and `answer.at` is where it stands; otherwise
+        change nothing and return False. A record, and pieces of attachments, are applied."""

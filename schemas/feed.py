@@ -82,6 +82,16 @@ def pack_facts(span: Span, groups: Sequence[FactGroup]) -> bytes:
     )
 
 
+def record_leaf(change: RecordChange, nik: str) -> int:
+    """62 bits of a hash over everything that a record says, by which both sides compare what they hold; sums
+    of them (of the upper and lower 31 bits) are the digest of a range. `change` has its head."""
+    assert change.head is not None
+    said = pack_flat(
+        (nik.encode(), change.version, int(change.status), change.epoch.encode(), change.seq, change.head)
+    )
+    return int.from_bytes(hashlib.sha256(said).digest()[:8], "big") >> 2
+
+
 def _reasons(reasons: Sequence[Reason]) -> list[list[str]]:
     """Reasons cut to what a reader takes: a rule that says too much must not stop the facts of a region."""
     return [[r.code[:CODE_CHARS_MAX], r.detail[:DETAIL_CHARS_MAX]] for r in reasons[:REASONS_MAX]]

@@ -44,7 +44,7 @@ _FIXED_FIELDS = 9
 
 
 class Kind(IntEnum):
-    """What a frame carries; the number travels. Up: below 16; down: from 16."""
+    """What a frame carries; the number travels. Up: below 16; down: from 16; in files only: from 32."""
 
     BATCH = 1
     CHUNK = 2
@@ -54,6 +54,9 @@ class Kind(IntEnum):
     ACK = 16
     FACTS = 17
     RECORDS = 18
+    BACK = 19
+    ANSWER = 20
+    MANIFEST = 32
 
 
 class Header(NamedTuple):

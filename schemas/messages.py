@@ -21,6 +21,11 @@ WIRE_VERSION = 1
 MESSAGE_BYTES_MAX = 64 * 1024
 #: How many incarnations a `want` names, newest last.
 HISTORY_MAX = 16
+#: Questions that a `want` asks at a time, and bytes of what one of them is about.
+ASKS_MAX = 16
+ASK_BYTES_MAX = 1024
+#: Runs of packets that were numbered anew, in one `want`.
+RUNS_MAX = 200
 
 Count = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
 Short = Annotated[str, Field(min_length=1, max_length=64)]
@@ -42,6 +47,45 @@ class Since(_Message):
     records: Count = 0
 
 
+class Back(_Message):
+    """How far the rebuild of an empty registry has got: it goes down from `top`, the newest record number
+    when it began, once for each pass. All of pass `pass_no` that is numbered above `floor` is here; of the
+    record at `floor` itself the first `at` bytes of its attachments are (pass 3 only).
+
+    `left` and `total`: records of this pass that are to come, and that there were; `began_ms`: when the pass
+    began, `opened_ms` when pass 1 was done (0: it is not), both by the region's clock.
+    """
+
+    pass_no: Annotated[int, Field(ge=1, le=9)]
+    floor: Count
+    at: Count = 0
+    top: Count
+    left: Count = 0
+    total: Count = 0
+    began_ms: Count = 0
+    opened_ms: Count = 0
+
+
+class Ask(_Message):
+    """A question of the region that jumps the queue: `what` it is about (`schemas.asks`), its `args`, and how
+    much of the answer is here already (`at`; 0: nothing). `id` rises within an outbox's folder."""
+
+    id: Annotated[int, Field(ge=1, le=INTEGER_MAX)]
+    what: Short
+    args: Annotated[bytes, Field(max_length=ASK_BYTES_MAX)] = b""
+    at: Count = 0
+
+
+class Run(_Message):
+    """Packets `old, old + 1, ...` (`count` of them) of the earlier `epoch` are numbered `new, new + 1, ...`
+    in the epoch of the want."""
+
+    epoch: EpochText
+    old: Annotated[int, Field(ge=1, le=INTEGER_MAX)]
+    new: Annotated[int, Field(ge=1, le=INTEGER_MAX)]
+    count: Annotated[int, Field(ge=1, le=INTEGER_MAX)] = 1
+
+
 class Want(_Message):
     """All that a region has to say about itself.
 
@@ -50,6 +94,11 @@ class Want(_Message):
     incarnation of `history`, `level` the bytes of `down` it can take now. `whole` asks for records with
     their contents, since the region could not find them in its own outbox. `announced_from` is the seq from
     which on the ack shall restate what is announced (`None`: not at all).
+
+    `fresh`: it has nothing yet, and asks to begin at the top of both sequences (`Ack.start`); from then on
+    `back` says how far its rebuild has got (`None`: there is none, or it is done). `asks`: questions without
+    an answer yet. `renumbered`: packets that an earlier epoch knew under other numbers, from the
+    `Ack.renumbered`-th on.
     """
 
     n: Count
@@ -66,6 +115,10 @@ class Want(_Message):
     whole: bool = False
     take_over: bool = False
     announced_from: Count | None = None
+    fresh: bool = False
+    back: Back | None = None
+    asks: list[Ask] = Field(default_factory=list, max_length=ASKS_MAX)
+    renumbered: list[Run] = Field(default_factory=list, max_length=RUNS_MAX)
     wire: Count = WIRE_VERSION
     titian: Annotated[str, Field(max_length=64)] = ""
 
@@ -98,6 +151,10 @@ class Ack(_Message):
     the want asked (`None`: a center that takes no announcements). `rewind` is the common point
     `(facts, records)` above which the region must drop and fetch again. `refusal` is a code where the center
     will not serve.
+
+    `start`: the `(facts, records)` tops from which a region that is `fresh` begins. `known_seq`: the highest
+    seq of `epoch` that the center ever heard of; where it is above the region's own, that outbox is older
+    than what it has promised. `renumbered`: how many packets of `epoch` are known by their old numbers too.
     """
 
     n: Count
@@ -113,6 +170,9 @@ class Ack(_Message):
     partly: list[Partly] = Field(default_factory=list, max_length=RANGES_MAX)
     announced: Announced | None = None
     rewind: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    start: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    known_seq: Count = 0
+    renumbered: Count = 0
     superseded: bool = False
     refusal: Annotated[str, Field(max_length=64)] = ""
     clock_ms: Count

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy import Column, Connection, Table, insert, inspect, select, update
 
 from pipeline.adapters.ledger_postgresql import one_at_a_time
-from pipeline.adapters.ledger_tables import ANNOUNCED, ASSEMBLING, META, SETTING
+from pipeline.adapters.ledger_tables import (
+    ANNOUNCED,
+    ASSEMBLING,
+    EPOCH,
+    META,
+    RECORD,
+    RECORD_OPEN,
+    SETTING,
+    WAS,
+)
 from pipeline.errors import UsageError
 
 
@@ -32,8 +41,23 @@ def _last_chunk(connection: Connection) -> None:
         connection.exec_driver_sql("ALTER TABLE assembling RENAME COLUMN first_ms TO last_ms")
 
 
+def _custody(connection: Connection) -> None:
+    """What a lost disk leaves behind: how far each epoch had got, older names, and what a record says."""
+    WAS.create(connection, checkfirst=True)
+    for column in (EPOCH.c.highest_seq, EPOCH.c.last_ms, RECORD.c.leaf):
+        _add(connection, column.table, column)
+    RECORD_OPEN.create(connection, checkfirst=True)
+
+
+def _add(connection: Connection, table: Table, column: Column[int]) -> None:
+    if column.name in {one["name"] for one in inspect(connection).get_columns(table.name)}:
+        return
+    rest = "" if column.nullable else " NOT NULL DEFAULT 0"
+    connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} BIGINT{rest}")
+
+
 #: `MIGRATIONS[n]` brings a ledger of version n to n + 1.
-MIGRATIONS: list[Callable[[Connection], None]] = [_create, _announced, _last_chunk]
+MIGRATIONS: list[Callable[[Connection], None]] = [_create, _announced, _last_chunk, _custody]
 
 
 def migrate(connection: Connection) -> None:

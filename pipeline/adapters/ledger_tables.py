@@ -3,7 +3,10 @@
 region             one row per admitted office: its token, its conversation (session, instance, grant, the
                    last want), and the two counters from which its facts and records are numbered
 region_key         public keys of regions; a retired one still verifies, a revoked one does not
-epoch              the lives of outboxes, `ord` in the order in which the center first saw them (per region)
+epoch              the lives of outboxes, `ord` in the order in which the center first saw them (per region);
+                   `highest_seq` is that of the last signed want of that epoch (or of a packet, if higher),
+                   and `last_ms` when it came
+was                packets under their older names: (epoch_id, seq) is (old_epoch_id, old_seq) numbered anew
 packet             one row per packet for ever, with the center's latest word (its *fact*): `status`,
                    `reasons` (JSON [[code, detail], ...], empty for none), `fact_no` its number in the
                    region's feed. `due_ms`: when validation looks at it; null once it does not. `pieces` 1:
@@ -16,7 +19,8 @@ assembling         large packets that are not complete: ranges held (flat differ
 announced          packets of which their region has said that they exist, and that are not received: what
                    `nik_key`, `size`, `digest` and `at_ms` are at the region, and when it told. The row goes
                    in the transaction that receives the packet
-record             one row per (region, nik): the packet that it was made from, its version and `record_no`
+record             one row per (region, nik): the packet that it was made from, its version and `record_no`;
+                   `leaf` is `schemas.feed.record_leaf` (0: not known yet)
 claim              one row per biometric digest: whose it is. `settled` 0: of a packet that a person decides
                    on
 incarnation        the lives of the ledger; incarnation_start: the last numbers given out before each, by
@@ -96,7 +100,20 @@ EPOCH = Table(
     Column("region", String(4), nullable=False),
     Column("epoch", String(6), nullable=False),
     Column("ord", BigInteger, nullable=False),
+    Column("highest_seq", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("last_ms", BigInteger),
     Index("epoch_name", "region", "epoch", unique=True),
+)
+
+WAS = Table(
+    "was",
+    META,
+    Column("old_epoch_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("old_seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("epoch_id", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Index("was_now", "epoch_id", "seq"),
+    sqlite_with_rowid=False,
 )
 
 PACKET = Table(
@@ -193,9 +210,14 @@ RECORD = Table(
     Column("epoch_ord", BigInteger, nullable=False),
     Column("epoch_id", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
+    Column("leaf", BigInteger, nullable=False, default=0, server_default="0"),
     sqlite_with_rowid=False,
 )
 Index("record_number", RECORD.c.region, RECORD.c.record_no)
+_open = RECORD.c.status != 7  # CARD_PRINTED: what a rebuild fetches first
+RECORD_OPEN = Index(
+    "record_open", RECORD.c.region, RECORD.c.record_no, sqlite_where=_open, postgresql_where=_open
+)
 
 CLAIM = Table(
     "claim",

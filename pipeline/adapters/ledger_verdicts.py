@@ -265,7 +265,7 @@ def _write_records(
     made, changed = [], []
     for nik, held in changes:
         records_no += 1
-        values = (held.version, records_no, held.status, held.epoch_ord, held.epoch_id, held.seq)
+        values = (held.version, records_no, held.status, held.epoch_ord, held.epoch_id, held.seq, 0)
         before = work.records.get((region, nik))
         if before is None:
             made.append((region, nik, *values))

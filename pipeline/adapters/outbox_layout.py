@@ -13,6 +13,12 @@
     piece(id, bytes)            those of a larger one: id = upload * 4096 + n; all but the last have 256 KiB
     upload(id, began_ms)        an upload that has no packet yet: in progress, or left over by a dead process
     past(...), past_body(id, stored)    packets of earlier epochs; `now_seq`: its seq in the next one
+    packet.final_ms             when the center's final word was settled here (NULL: none yet)
+    packet.pruned_ms            when its attachments were deleted after that (NULL: they are here)
+    past.word_ms                when the center's latest word on a packet of an earlier epoch was settled here
+    aside(seq, at_ms, why)      packets that cannot be sent (their stored bytes are damaged); they do not wait
+    suspect(first, stop)        seqs that the center may hold with other contents: nothing is sent until it is
+                                known which of ours it lacks (`pipeline.region.forked`)
     lane(lane, cursor)          packets of the lane up to `cursor` have been taken up at least once
     again(lane, seq)            packets at or below the cursor of which something waits (again, or still)
     large(seq, covered, waiting)    of a packet that travels as chunks: ranges that the center holds, ranges
@@ -92,4 +98,14 @@ _ANNOUNCED = """
 CREATE TABLE announced(seq INTEGER PRIMARY KEY, lane INTEGER NOT NULL);
 CREATE INDEX announced_lane ON announced(lane);
 """
-LAYOUT = Layout("outbox", 0x7469_6F62, (_FIRST, _ANNOUNCED))
+_CUSTODY = """
+ALTER TABLE packet ADD COLUMN final_ms INTEGER;
+ALTER TABLE packet ADD COLUMN pruned_ms INTEGER;
+ALTER TABLE past ADD COLUMN word_ms INTEGER;
+UPDATE packet SET final_ms = (SELECT coalesce(max(at_ms), 0) FROM event)
+  WHERE status IN (2, 3, 4, 7) AND EXISTS (SELECT 1 FROM event);
+CREATE INDEX packet_final ON packet(final_ms) WHERE final_ms IS NOT NULL AND pruned_ms IS NULL;
+CREATE TABLE aside(seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, why TEXT NOT NULL);
+CREATE TABLE suspect(first INTEGER PRIMARY KEY, stop INTEGER NOT NULL);
+"""
+LAYOUT = Layout("outbox", 0x7469_6F62, (_FIRST, _ANNOUNCED, _CUSTODY))

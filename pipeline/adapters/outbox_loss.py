@@ -45,7 +45,7 @@ def begin_epoch(db: apsw.Connection, books: Books, lost: Loss, now_ms: int) -> s
     db.execute(
         "INSERT INTO past SELECT NULL, ?, seq, lane, kind, size, digest, key, nik, at_ms, upload, status, "
         "fact_no, reasons, CASE WHEN status IS NULL THEN "
-        "row_number() OVER (PARTITION BY status IS NULL ORDER BY seq) END FROM packet ORDER BY seq",
+        "row_number() OVER (PARTITION BY status IS NULL ORDER BY seq) END, NULL FROM packet ORDER BY seq",
         (old,),
     )
     db.execute(

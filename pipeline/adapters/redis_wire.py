@@ -75,7 +75,9 @@ def unpack_hint(stored: bytes) -> DownHint | None:
         fields = json.loads(stored)
         if fields.pop("v") != HINT_VERSION:
             return None
-        return DownHint(**{**fields, "sizes": tuple(fields["sizes"])})
+        back = None if fields.get("back") is None else tuple(fields["back"])
+        asks = tuple((ask, at) for ask, at in fields.get("asks", ()))
+        return DownHint(**{**fields, "sizes": tuple(fields["sizes"]), "back": back, "asks": asks})
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -7,6 +7,13 @@ record(id, nik, version, record_no, status, epoch, seq, open, head)     one row 
                             the position up to which the frame went that brought it; `open` after a rewind:
                             any version is taken; rows are never deleted, so the newest id is their count
 fact(position, n, epoch, status, reasons, seqs, hash)   groups of facts until the outbox has settled them
+            meta also holds `fresh` (1: nothing yet, see `start_at`), `back` (JSON of `schemas.messages.Back`)
+            and `rebuilt_ms`, when the last pass of a rebuild was done
+ask(id, what, args, at, asked_ms, answered_ms, answer)      questions to the center; `answered_ms` NULL: open;
+                            `answer` gathers the payloads of those whose asker reads them
+attachment(id, nik, epoch, seq, name, media_type, size, digest, at_ms, whole)    attachments that came back;
+                            `whole` 1: all pieces are there and match the digest, 2: they did not match
+piece(attachment, start, bytes)     their bytes
 raw(id, sequence, start, upto, incarnation, at_ms, reason, frame)   verified frames of a newer center
 event(id, at_ms, what, detail)      what happened: no names, no NIKs
 rate(minute, what, n, bytes)        records and facts applied, by minute of the wall clock, for 48 hours
@@ -39,4 +46,18 @@ CREATE TABLE rate(minute INTEGER, what TEXT, n INTEGER NOT NULL, bytes INTEGER N
 INSERT INTO meta VALUES ('facts', 0), ('records', 0);
 """
 
-LAYOUT = Layout("registry", 0x7469_7267, (_FIRST,))
+_REBUILD = """
+CREATE TABLE ask(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT NOT NULL, args BLOB NOT NULL, at INTEGER NOT NULL DEFAULT 0,
+  asked_ms INTEGER NOT NULL, answered_ms INTEGER, answer BLOB);
+CREATE INDEX ask_open ON ask(id) WHERE answered_ms IS NULL;
+CREATE TABLE attachment(
+  id INTEGER PRIMARY KEY, nik INTEGER NOT NULL, epoch TEXT NOT NULL, seq INTEGER NOT NULL, name TEXT NOT NULL,
+  media_type TEXT NOT NULL, size INTEGER NOT NULL, digest BLOB NOT NULL, at_ms INTEGER NOT NULL,
+  whole INTEGER NOT NULL DEFAULT 0, UNIQUE(epoch, seq, name));
+CREATE INDEX attachment_nik ON attachment(nik);
+CREATE TABLE piece(
+  attachment INTEGER, start INTEGER, bytes BLOB NOT NULL, PRIMARY KEY(attachment, start)) WITHOUT ROWID;
+INSERT INTO meta VALUES ('fresh', 0);
+"""
+LAYOUT = Layout("registry", 0x7469_7267, (_FIRST, _REBUILD))
