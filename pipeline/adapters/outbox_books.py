@@ -33,11 +33,11 @@ def ranges_of(text: str) -> Ranges:
 
 
 class Books:
-    """What one transaction does to the counts; `close` writes it. Sizes in bytes, times in ms."""
+    """What one transaction does to the counts, at `now_ms`; `close` writes it. Bytes, milliseconds."""
 
     def __init__(self, db: apsw.Connection, now_ms: int, events_max: int = EVENTS_MAX) -> None:
         self._db = db
-        self._now_ms = now_ms
+        self.now_ms = now_ms
         self._events_max = events_max
         self._counts: dict[tuple[int, int], list[int]] = defaultdict(lambda: [0, 0])
         self._rates: dict[tuple[int, str], list[int]] = defaultdict(lambda: [0, 0])
@@ -57,7 +57,7 @@ class Books:
         self._add(lane, after or NO_WORD, packets, size)
 
     def rate(self, lane: int, what: str, packets: int, size: int) -> None:
-        """What moved in this minute: `in`, `out`, `receipt`, `verdict`, `refused`."""
+        """What moved in this minute: `in`, `out`, `receipt`, `verdict`, `refused`, `pruned`."""
         one = self._rates[lane, what]
         one[0] += packets
         one[1] += size
@@ -67,7 +67,7 @@ class Books:
         first, last = (ranges[0][0], ranges[-1][1] - 1) if ranges else (0, 0)
         self._db.execute(
             "INSERT INTO event(at_ms, what, first, last, ranges, detail) VALUES (?, ?, ?, ?, ?, ?)",
-            (self._now_ms, what, first, last, ranges_text(ranges), detail),
+            (self.now_ms, what, first, last, ranges_text(ranges), detail),
         )
         number = self._db.last_insert_rowid()
         if number % _PRUNE_EVERY == 0:
@@ -87,7 +87,7 @@ class Books:
                 "UPDATE counter SET packets = packets + ?, bytes = bytes + ? WHERE lane = ? AND what = ?",
                 change,
             )
-        minute = self._now_ms // 60_000
+        minute = self.now_ms // 60_000
         for (lane, what), (n, size) in self._rates.items():
             self._db.execute(
                 "INSERT INTO rate VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT(minute, lane, what) "
@@ -102,7 +102,7 @@ class Books:
 
     def _prune(self, number: int) -> None:
         self._db.execute("DELETE FROM event WHERE id <= ?", (number - self._events_max,))
-        self._db.execute("DELETE FROM rate WHERE minute < ?", (self._now_ms // 60_000 - RATE_MINUTES_MAX,))
+        self._db.execute("DELETE FROM rate WHERE minute < ?", (self.now_ms // 60_000 - RATE_MINUTES_MAX,))
 
 
 def lane_cursors(db: apsw.Connection) -> Sequence[int]:

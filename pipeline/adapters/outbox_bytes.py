@@ -36,10 +36,12 @@ def read_heads(db: apsw.Connection, seqs: Iterable[int]) -> dict[int, bytes]:
     """The beginning (length and head) of the stored bytes of those of `seqs` that there are."""
     found: dict[int, bytes] = {}
     for seq in seqs:
-        row = db.execute("SELECT upload, size FROM packet WHERE seq = ?", (seq,)).fetchone()
+        row = db.execute("SELECT upload, size, pruned_ms FROM packet WHERE seq = ?", (seq,)).fetchone()
         if row is None:
             continue
-        upload, size = row
+        upload, size, pruned_ms = row
+        if pruned_ms:  # its attachments were deleted: only the head is left
+            size = int(db.execute("SELECT length(stored) FROM body WHERE seq = ?", (seq,)).get or 0)
         start = read_span(db, seq, upload, 0, min(size, 4 + HEAD_BYTES_MAX, 8192))
         end = head_bytes(start)
         if end > len(start):

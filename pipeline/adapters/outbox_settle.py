@@ -83,7 +83,7 @@ def forget_word(db: apsw.Connection, books: Books, rows: Sequence[_Row]) -> Rang
     cursors = lane_cursors(db)
     again = [(row.lane, row.seq) for row in rows if row.seq <= cursors[row.lane]]
     db.executemany(
-        "UPDATE packet SET status = NULL, fact_no = NULL, reasons = NULL WHERE seq = ?",
+        "UPDATE packet SET status = NULL, fact_no = NULL, reasons = NULL, final_ms = NULL WHERE seq = ?",
         [(row.seq,) for row in rows],
     )
     db.executemany("INSERT INTO again VALUES (?, ?)", again)
@@ -128,11 +128,13 @@ def _apply(db: apsw.Connection, books: Books, position: int, group: FactGroup, r
         return
     _stop_waiting(db, books, [row for row in newer if row.status is None])
     reasons = json.dumps(group.reasons, ensure_ascii=False) if group.reasons else None
+    final_ms = books.now_ms if group.status.final and group.status.receipt else None
     for start, stop in group.seqs:
         db.execute(
-            "UPDATE packet SET status = ?1, fact_no = ?2, reasons = ?3 "
+            "UPDATE packet SET status = ?1, fact_no = ?2, reasons = ?3, "
+            "final_ms = CASE WHEN ?6 IS NOT NULL THEN coalesce(final_ms, ?6) END "
             "WHERE seq >= ?4 AND seq < ?5 AND (fact_no IS NULL OR fact_no < ?2)",
-            (int(group.status), position, reasons, start, stop),
+            (int(group.status), position, reasons, start, stop, final_ms),
         )
         if group.status.receipt:
             db.execute("DELETE FROM announced WHERE seq >= ? AND seq < ?", (start, stop))

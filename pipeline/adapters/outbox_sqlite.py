@@ -30,6 +30,7 @@ from pipeline.adapters.outbox_layout import (
     LAYOUT,
     UPLOADS_LOCK_NAME,
 )
+from pipeline.adapters.outbox_retention import OutboxRetention
 from pipeline.adapters.sqlite import Database
 from pipeline.errors import DiskFull, NotFound, UsageError
 from pipeline.ports import Batch, Chunk, EntryId, Sent, Settled
@@ -65,6 +66,7 @@ class SqliteOutbox:
         self._ballast = Ballast(folder / BALLAST_NAME, settings.ballast_bytes)
         self._local = threading.local()
         self.announced = OutboxAnnounced(self._database, self._write)
+        self.retention = OutboxRetention(self._database, self._write)
         db = self._database.db
         self.region = str(db.execute("SELECT value FROM meta WHERE key = 'region'").get)
         self.epoch = str(db.execute("SELECT epoch FROM epoch ORDER BY n DESC LIMIT 1").get)

@@ -165,7 +165,8 @@ def old(outbox: SqliteOutbox, tmp_path: Path) -> Path:
     tables = [row[0] for row in db.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")]
     for table in tables:
         if not table.startswith("sqlite_"):
-            db.execute(f"INSERT INTO main.{table} SELECT * FROM new.{table}")
+            columns = ", ".join(row[1] for row in db.execute(f"PRAGMA main.table_info({table})"))
+            db.execute(f"INSERT INTO main.{table}({columns}) SELECT {columns} FROM new.{table}")
     db.close()
     shutil.copy(tmp_path / "highest-seq", folder)
     return folder
