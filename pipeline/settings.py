@@ -36,11 +36,13 @@ class Broker(_Part):
 
 class OutboxSettings(_Part):
     """`attachment_bytes_max`: the largest attachment. Below `low_water_bytes` of free disk new packets are
-    refused; `ballast_bytes` lie ready to be freed for cleaning up then."""
+    refused; `ballast_bytes` lie ready to be freed for cleaning up then. Attachments are deleted here
+    `retention_days` after their packet's final verdict (0: never)."""
 
     attachment_bytes_max: Annotated[int, Field(ge=1, le=PACKET_BYTES_MAX)] = ATTACHMENT_BYTES_MAX
     low_water_bytes: Bytes = 64 * 1024 * 1024
     ballast_bytes: Bytes = 8 * 1024 * 1024
+    retention_days: Annotated[int, Field(ge=0)] = 30
 
 
 class PushPart(_Part):

@@ -51,6 +51,8 @@ _REGION = """region = {region}
 # low_water_bytes = 67108864
 # Held ready to be freed for cleaning up when the disk is full, bytes.
 # ballast_bytes = 8388608
+# Attachments are deleted here so many days after their packet's final verdict, never before (0: never at all).
+# retention_days = 30
 
 [push]
 # What a frame on the link aims at, and what may be on its way, bytes.

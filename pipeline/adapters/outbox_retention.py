@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 
@@ -18,6 +18,7 @@ from pipeline.adapters.outbox_books import Books
 from pipeline.adapters.outbox_bytes import read_heads
 from pipeline.adapters.sqlite import Database
 from pipeline.errors import StoreDamaged
+from pipeline.region.housekeeping import Gone
 from schemas.errors import SchemaError
 from schemas.ranges import from_numbers
 
@@ -32,14 +33,6 @@ _DUE = (
 )
 
 
-class Pruned(NamedTuple):
-    """What one step did: packets looked at, packets whose attachments went, and the bytes of those."""
-
-    looked_at: int = 0
-    packets: int = 0
-    bytes: int = 0
-
-
 class OutboxRetention:
     """Deletes attachments that nobody needs here any more. `write` begins a transaction of the outbox."""
 
@@ -50,23 +43,18 @@ class OutboxRetention:
     ) -> None:
         self._database, self._write = database, write
 
-    def prune(self, before_ms: int, now_ms: int, limit: int = 50) -> Pruned:
+    def prune(self, before_ms: int, now_ms: int, limit: int = 50) -> Gone:
         """Attachments of at most `limit` packets whose final verdict was settled here before `before_ms`."""
         due: list[Any] = self._database.db.execute(_DUE, (before_ms, limit)).fetchall()
         packets = size = 0
         for seq, lane, stored_bytes, upload in due:
             gone = self._prune_one(seq, lane, stored_bytes, upload, now_ms)
             packets, size = packets + bool(gone), size + gone
-        return Pruned(len(due), packets, size)
+        return Gone(len(due), packets, size)
 
     def give_back(self) -> int:
         """Give free pages back to the disk, a bounded number a call; returns how many."""
-        db = self._database.db
-        free = int(db.pragma("freelist_count"))
-        if free < FREE_PAGES_LEAST:
-            return 0
-        db.execute(f"PRAGMA incremental_vacuum({FREE_PAGES_A_STEP})").fetchall()
-        return free - int(db.pragma("freelist_count"))
+        return give_pages_back(self._database)
 
     def _prune_one(self, seq: int, lane: int, size: int, upload: int | None, now_ms: int) -> int:
         """Cut one packet down to its head; returns the bytes that went."""
@@ -93,3 +81,13 @@ def _head(db: apsw.Connection, seq: int) -> bytes | None:
         return read_heads(db, (seq,)).get(seq)
     except (StoreDamaged, SchemaError):
         return None
+
+
+def give_pages_back(database: Database) -> int:
+    """Make the file smaller by some of its free pages, if there are many; returns by how many."""
+    db = database.db
+    free = int(db.pragma("freelist_count"))
+    if free < FREE_PAGES_LEAST:
+        return 0
+    db.execute(f"PRAGMA incremental_vacuum({FREE_PAGES_A_STEP})").fetchall()
+    return free - int(db.pragma("freelist_count"))

@@ -73,7 +73,8 @@ def runway(free_bytes: int, low_water_bytes: int, grown_bytes_per_day: float) ->
 
 
 def grown_per_day(outbox: OutboxReader, now_ms: int, made_ms: int) -> float:
+    """Bytes a day by which the outbox grew in the last two days: what came less the attachments that went."""
     rows = outbox.rates(now_ms // 60_000 - 2 * 24 * 60)
-    came = sum(one.bytes for one in rows if one.what == "in")
+    came = sum(one.bytes * {"in": 1, "pruned": -1}.get(one.what, 0) for one in rows)
     # An outbox made an hour ago with a first load in it does not grow by 24 such loads a day.
-    return came / max(1.0, min(2.0, (now_ms - made_ms) / 1000 / DAY_S))
+    return max(0, came) / max(1.0, min(2.0, (now_ms - made_ms) / 1000 / DAY_S))

@@ -1,0 +1,39 @@
+"""Step 7, much later: attachments that came back (by a rebuild, or asked for) go again.
+
+They are copies of what the center has: `titian records --nik N --fetch` brings one back at any time. So they
+go when they are old and their citizen's card is printed, or there is no such record.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.adapters.outbox_retention import give_pages_back
+from pipeline.adapters.sqlite import Database
+from pipeline.region.housekeeping import Gone
+from schemas.verdicts import Status
+
+_DUE = (
+    "SELECT a.id, a.size FROM attachment a LEFT JOIN record r ON r.nik = a.nik "
+    f"WHERE a.at_ms < ? AND (r.status IS NULL OR r.status = {int(Status.CARD_PRINTED)}) ORDER BY a.id LIMIT ?"
+)
+
+
+class RegistryRetention:
+    """Deletes such attachments, each in a transaction of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def prune(self, before_ms: int, now_ms: int, limit: int = 50) -> Gone:  # noqa: ARG002  # nothing is dated
+        """At most `limit` attachments that came before `before_ms`."""
+        due: list[Any] = self._database.db.execute(_DUE, (before_ms, limit)).fetchall()
+        for number, _ in due:
+            with self._database.write() as db:
+                db.execute("DELETE FROM piece WHERE attachment = ?", (number,))
+                db.execute("DELETE FROM attachment WHERE id = ?", (number,))
+        return Gone(len(due), len(due), sum(size for _, size in due))
+
+    def give_back(self) -> int:
+        """Give free pages back to the disk, a bounded number a call; returns how many."""
+        return give_pages_back(self._database)
