@@ -2,8 +2,8 @@
 
 A row is there if, and only if, the packet was announced and has no receipt: announcing what is here changes
 nothing, and the transaction that receives a packet takes its row away. So what is left when a region's disk
-dies is the list of what it still owed. How many there are, and their bytes, stands in `counter` (`announced`,
-`announced_bytes`), so that nobody counts rows.
+dies is the list of what it still owed: rows of epochs that are *over* (`ledger_losses.py`). How many there
+are in all, and their bytes, stands in `counter` (`announced`, `announced_bytes`): nobody counts rows.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, select
 
 from pipeline.adapters.ledger_books import Books
 from pipeline.adapters.ledger_engine import Statement
 from pipeline.adapters.ledger_packets import epoch_id
-from pipeline.adapters.ledger_tables import ANNOUNCED, COUNTER, EPOCH, PACKET, SETTING
+from pipeline.adapters.ledger_tables import ANNOUNCED, COUNTER, EPOCH, PACKET, REGION, SETTING, WAS
 from pipeline.center.outcomes import Item
 from pipeline.center.reading import Announcements, ChunkOf, Packets
 from schemas.announcement import RESTATED_MAX
@@ -27,8 +27,10 @@ from schemas.messages import Announced
 from schemas.ranges import from_numbers, to_wire
 from schemas.verdicts import Status
 
-#: Announced packets of one region that are not here; more are not taken until some came.
+#: Announced packets of one region's epoch that are not here; more are not taken until some came.
 REGION_PACKETS_MAX = 50_000
+#: The same of all its epochs together, those that are over with them.
+ALL_PACKETS_MAX = 500_000
 #: The version of the ledger from which on the table is there.
 _SINCE_VERSION = 2
 
@@ -51,7 +53,7 @@ _SEQS_A_LOOK = 500
 
 
 class AnnouncedAmount(NamedTuple):
-    """Packets announced and not received, their bytes, and when the first of them was told (ms)."""
+    """Packets announced that may still come, their bytes, and when the first of them was told (ms)."""
 
     packets: int
     bytes: int
@@ -86,7 +88,6 @@ def note(connection: Connection, books: Books, items: Sequence[Item]) -> None:
 
 
 def _take(connection: Connection, books: Books, told: Sequence[Announcements]) -> None:
-    room = REGION_PACKETS_MAX - _held(connection, books.region) - books.counters["announced"]
     for one in told:
         epoch = epoch_id(connection, books.region, one.epoch)
         seqs = [seq for seq, _ in one.packets]
@@ -102,12 +103,26 @@ def _take(connection: Connection, books: Books, told: Sequence[Announcements]) -
             nik = int.from_bytes(said.nik, "big", signed=True)
             place = (epoch, seq, books.region, int(one.lane))
             new[seq] = (*place, nik, said.size, said.digest, said.at_ms, books.now_ms)
-        taken = list(new.values())[: max(0, room)]
-        room -= len(taken)
+        taken = list(new.values())[: _room(connection, books, epoch, len(new))]
         _INSERT.many(connection, taken)
         books.count("announced", len(taken))
         books.count("announced_bytes", sum(row[5] for row in taken))
         books.count("announced_not_taken", len(new) - len(taken))
+
+
+def _room(connection: Connection, books: Books, epoch: int, wanted: int) -> int:
+    """How many of `wanted` more announcements of that epoch are taken. Rows are counted only where all epochs
+    of the region together hold as many as one may: most of a region that lost a disk are of its old one."""
+    held = _held(connection, books.region) + books.counters["announced"]
+    if held + wanted <= REGION_PACKETS_MAX:
+        return wanted
+    return max(0, min(wanted, REGION_PACKETS_MAX - count_of(connection, epoch), ALL_PACKETS_MAX - held))
+
+
+def count_of(connection: Connection, *epochs: int) -> int:
+    """Rows of these epochs."""
+    of = select(func.count()).select_from(ANNOUNCED).where(ANNOUNCED.c.epoch_id.in_(epochs))
+    return int(connection.execute(of).scalar_one()) if epochs else 0
 
 
 def _known(connection: Connection, epoch: int, seqs: Sequence[int]) -> dict[int, bytes]:
@@ -121,9 +136,11 @@ def _known(connection: Connection, epoch: int, seqs: Sequence[int]) -> dict[int,
 
 
 def _here(connection: Connection, epoch: int, seqs: Sequence[int]) -> set[int]:
-    """Those that have a receipt."""
+    """Those that have a receipt, or go by a newer name since: it is that one's turn to be announced."""
     chosen = select(PACKET.c.seq).where(PACKET.c.epoch_id == epoch, PACKET.c.seq.in_(seqs))
-    return set(connection.execute(chosen.where(PACKET.c.status != int(Status.REFUSED))).scalars())
+    here = set(connection.execute(chosen.where(PACKET.c.status != int(Status.REFUSED))).scalars())
+    renamed = select(WAS.c.old_seq).where(WAS.c.old_epoch_id == epoch, WAS.c.old_seq.in_(seqs))
+    return here | set(connection.execute(renamed).scalars())
 
 
 def _touched(items: Sequence[Item]) -> dict[str, list[int]]:
@@ -159,7 +176,7 @@ def _held(connection: Connection, region: str, what: str = "announced") -> int:
 
 def restated(connection: Connection, region: str, epoch: str, start: int | None) -> Announced:
     """What is announced of that epoch from `start` on (`None`: nothing was asked), as far as an ack holds."""
-    full = _held(connection, region) >= REGION_PACKETS_MAX
+    full = _is_full(connection, region, epoch)
     if start is None:
         return Announced(full=full)
     rows = (
@@ -177,25 +194,54 @@ def restated(connection: Connection, region: str, epoch: str, start: int | None)
     return Announced(start=start, stop=stop, ranges=to_wire(from_numbers(rows)), full=full)
 
 
+def _is_full(connection: Connection, region: str, epoch: str) -> bool:
+    held = _held(connection, region)
+    if held < REGION_PACKETS_MAX or held >= ALL_PACKETS_MAX:
+        return held >= ALL_PACKETS_MAX
+    of = (
+        connection.execute(select(EPOCH.c.id).where(EPOCH.c.region == region, EPOCH.c.epoch == epoch))
+        .scalars()
+        .all()
+    )
+    return count_of(connection, *of) >= REGION_PACKETS_MAX
+
+
 # --- to look at -----------------------------------------------------------------------------------
 
 
 def amounts(connection: Connection) -> dict[str, AnnouncedAmount]:
-    """How much of each region is announced and not here; regions of which nothing is are left out."""
+    """How much of each region is announced and may still come; regions of which nothing is are left out. What
+    was announced in an epoch that is over is lost, and not counted here."""
     held: dict[str, dict[str, int]] = {}
     what = COUNTER.c.what.in_(("announced", "announced_bytes"))
     for row in connection.execute(select(COUNTER).where(what, COUNTER.c.n > 0)):
         held.setdefault(row.region, {})[row.what] = row.n
-    return {
-        region: AnnouncedAmount(
-            sums.get("announced", 0),
-            sums.get("announced_bytes", 0),
-            connection.execute(
-                select(func.min(ANNOUNCED.c.told_ms)).where(ANNOUNCED.c.region == region)
-            ).scalar(),
-        )
+    found = {
+        region: _amount(connection, region, sums.get("announced", 0), sums.get("announced_bytes", 0))
         for region, sums in sorted(held.items())
     }
+    return {region: amount for region, amount in found.items() if amount.packets}
+
+
+def _amount(connection: Connection, region: str, packets: int, size: int) -> AnnouncedAmount:
+    since = select(func.min(ANNOUNCED.c.told_ms)).where(ANNOUNCED.c.region == region)
+    over = select(EPOCH.c.id).where(EPOCH.c.region == region, is_over())
+    of = ANNOUNCED.c.epoch_id.in_(connection.execute(over).scalars().all())
+    lost, lost_bytes = connection.execute(select(func.count(), func.sum(ANNOUNCED.c.size)).where(of)).one()
+    if lost:
+        packets, size, since = packets - lost, size - lost_bytes, since.where(~of)
+    return AnnouncedAmount(packets, int(size), connection.execute(since).scalar())
+
+
+def is_over() -> ColumnElement[bool]:
+    """Of a row of `EPOCH`: whether its region speaks under a later one by now."""
+    now = EPOCH.alias()
+    return exists().where(
+        REGION.c.code == EPOCH.c.region,
+        now.c.region == REGION.c.code,
+        now.c.epoch == REGION.c.epoch,
+        EPOCH.c.ord < now.c.ord,
+    )
 
 
 def find(connection: Connection, *where: Any) -> list[AnnouncedRow]:
