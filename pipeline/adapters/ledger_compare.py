@@ -1,7 +1,7 @@
 """Steps 4 to 6: what the ledger says to the questions of a reconciliation (`schemas.compare`).
 
-Each function is an answerer: `(connection, region, args, at) -> (payload, to, done)`, of one bounded piece of
-work, within a transaction that only reads. Digests of records are summed up by the database from `record.leaf`
+Each function is an answerer: `(connection, region, args, at) -> (payload, to, done)`, one bounded piece of
+work in a transaction that only reads. Digests of records are summed up by the database from `record.leaf`
 over ranges of the primary key; packets are read in the order of theirs. A question that cannot be read, or of
 something that this region never had, is answered with nothing.
 """
@@ -41,7 +41,7 @@ from schemas.compare import (
 from schemas.errors import CodecError
 from schemas.verdicts import Status
 
-#: What one call looks at, about: records that the database sums up, records that it lists, and packets by day.
+#: What one call looks at, about: records that are summed up, records that are listed, packets by day.
 RECORDS_A_CALL, LISTED_A_CALL, BY_DAY_A_CALL = 1_000_000, 1_500, 250_000
 _STATUSES = range(1, 9)
 
@@ -54,7 +54,8 @@ def compare_records(connection: Connection, region: str, args: bytes, at: int) -
         asked = unpack_compare_records(args)
     except CodecError:
         return b"", at, True
-    ranges, digests, seen = list(pairwise(asked.bounds)), [], 0
+    ranges, seen = list(pairwise(asked.bounds)), 0
+    digests: list[RecordsDigest] = []
     payload = b""
     for start, stop in ranges[at:]:
         if seen >= RECORDS_A_CALL:
