@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.adapters.registry_layout import FILE_NAME, LAYOUT
-from pipeline.adapters.registry_sqlite import read_cursors
+from pipeline.adapters.registry_rows import read_cursors
 from pipeline.adapters.sqlite import Database
 from pipeline.ports import Cursors
 from schemas.verdicts import Status

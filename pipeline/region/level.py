@@ -10,11 +10,17 @@ others on the line see, to the center and back, past a proxy too. The kernel's o
 says little while we only receive; from a want to its ack there are the center's stores. What our way up adds
 is not taken off: push sees the same sum, with our queue in it, and the sum is what the office waits for.
 
+That bound follows what the way back was measured to carry (`level_of`), so that what jumps the queue waits
+for little that lies there before it.
+
 How much is under way we cannot see. While something comes the window counts as full: the controller lets it
 grow to twice what comes in a round trip and no further.
 """
 
 from __future__ import annotations
+
+import math
+from typing import Protocol, runtime_checkable
 
 from pipeline.throttle import Controller, ThrottleSettings, ThrottleView
 from pipeline.throttle.view import SEGMENT_BYTES
@@ -23,6 +29,9 @@ from pipeline.throttle.view import SEGMENT_BYTES
 WINDOW_BYTES_MIN = 3 * SEGMENT_BYTES
 #: A question goes with so many bytes that came, and not more often, seconds; unanswered ones at most.
 ASK_BYTES, ASK_S, ASKED_MAX = 4096, 0.1, 32
+#: What a want's level holds of the measured rate, seconds, beside a round trip; bytes at least; and a level
+#: stays while it is off by less than this factor, so that it is no news each second.
+LEVEL_S, LEVEL_BYTES_MIN, LEVEL_STAYS = 0.75, 64 * 1024, 1.6
 #: After so long the first bytes are asked about at once: an ack on an empty line shows the base, seconds.
 IDLE_S = 5.0
 
@@ -78,3 +87,26 @@ class Level:
         if more > 0:
             self._controller.on_sent(now_s, more)
             self._under_way += more
+
+
+@runtime_checkable
+class MeasuredLink(Protocol):
+    """A link that measures its way back."""
+
+    def way_back(self) -> ThrottleView | None:
+        """How the throttle of `down` stands; `None` where there is none."""
+
+
+def level_of(rate_bytes_s: float, rtt_s: float, before: int) -> int:
+    """How much of `down` a want should ask for, a power of two, at a way back of that rate; `before` is the
+    level that was found last (0: none). A round trip's worth is added: what is on the line lies in `down`
+    until we have deleted it."""
+    aim = max(float(LEVEL_BYTES_MIN), (LEVEL_S + rtt_s) * rate_bytes_s)
+    if before and before / LEVEL_STAYS <= aim <= before * LEVEL_STAYS:
+        return before
+    return max(LEVEL_BYTES_MIN, 1 << round(math.log2(aim)))
+
+
+def level_in_force(found_bytes: int, most_bytes: int) -> int:
+    """The level that a want names: what was found (0: nothing yet), never more than the settings allow."""
+    return min(found_bytes, most_bytes) if found_bytes else most_bytes

@@ -1,6 +1,6 @@
 """Steps 2 and 3: outbox -> frames -> the `up` stream, within two windows; and what the answers mean.
 
-Decide first, then act: `flights.py` decides what is lost, `speaker.py` when to speak; here it is done. One
+Decide first, then act: `flights.py` decides what is lost, `speech.py` what to say; here it is done. One
 `Push` belongs to a process and lives across slices, so a slice ends with frames in flight and the next one
 settles them. `step` never waits longer than it is told and never raises for a link that is down: down is a
 state, with the time of the next probe.
@@ -23,13 +23,14 @@ from pipeline.region.framing import Framer, sent_of
 from pipeline.region.holds import Holds
 from pipeline.region.lanes import LaneOrder
 from pipeline.region.pushed import Pushed, PushSettings
+from pipeline.region.questions import Questions
 from pipeline.region.speaker import Speaker
+from pipeline.region.speech import Speech
+from pipeline.region.voices import Voice
 from pipeline.region_link import NO_ENTRY, Accepted, RegionLink
 from pipeline.throttle.pace import frame_bytes
-from schemas.frame import Kind
 from schemas.keys import PrivateKey, PublicKey
 from schemas.lanes import Lane
-from schemas.messages import Join, pack_message
 from schemas.ranges import Ranges, from_wire, total
 
 #: Facts settled in one transaction, in groups.
@@ -52,12 +53,14 @@ class Push:
     lanes: LaneOrder = field(default_factory=LaneOrder)
     rng: random.Random = field(default_factory=random.Random)
     told: ToldStore | None = None
+    voices: Sequence[Voice] = ()
     denied: str = ""
     backoff: Backoff = field(init=False)
     _flights: Flights = field(init=False)
     _holds: Holds = field(init=False)
     _framer: Framer = field(init=False)
     _announcer: Announcer = field(init=False)
+    _speech: Speech = field(init=False)
     _last: EntryId = field(default_factory=lambda: EntryId(0, 0))
     _handled_n: int = 0
     _rounds_lost: int = 0
@@ -71,6 +74,16 @@ class Push:
         self._holds = Holds(self.speaker, self._flights, self.settings)
         self._framer = Framer(self.outbox.region, self.outbox.epoch, self.ours, self.center)
         self._announcer = Announcer(self.told)
+        self._speech = Speech(
+            self.speaker,
+            self.outbox,
+            self._announcer,
+            (Questions(self.registry), *self.voices),
+            self._framer,
+            self.clock,
+            self.settings.level_bytes,
+            self.token,
+        )
         self.backoff = Backoff(self.rng)
 
     @property
@@ -169,7 +182,7 @@ class Push:
         if cursors.facts < ack.facts_top or self.outbox.settled_to() < ack.facts_top:
             return 0
         self._handled_n = ack.n
-        self._announcer.hear(ack)
+        self._speech.hear(ack)
         lost = self._flights.lost(ack.n)
         if not lost:
             return 0
@@ -192,32 +205,21 @@ class Push:
 
     def _speak(self, now_s: float) -> None:
         cursors = self.registry.cursors()
-        level = self.settings.level_bytes
-        waiting = len(self._flights) > 0 or self._announcer.waits
-        due = self.speaker.due(now_s, cursors, level, waiting)
-        if not due or now_s < self._holds.full_until_s:
+        if not self._speech.due(now_s, cursors, len(self._flights) > 0) or now_s < self._holds.full_until_s:
             return
         if len(self._flights):
             self.link.ask_length()
             self._asked.append((self._flights.mark(), self.speaker.next_n()))
-        if self.token and self.speaker.unanswered:  # a center restored from long ago may not know us either
-            join = Join(token=self.token, sign=self.ours.public.raw.sign, seal=self.ours.public.raw.seal)
-            self.link.send_control(self._framer.seal(Kind.JOIN, pack_message(join)))
-        want = self.speaker.want(
-            now_s,
-            self.clock.now_ms(),
-            epoch=self.outbox.epoch,
-            highest_seq=self.outbox.highest_seq(),
-            cursors=cursors,
-            level=level,
-        )
-        self.link.send_control(self._framer.seal(Kind.WANT, pack_message(self._announcer.ask(want))))
+        for frame in self._speech.frames(now_s, cursors):
+            self.link.send_control(frame)
         self._came_up()
 
     # --- what is sent ---------------------------------------------------------------------------
 
     def _send(self, now_s: float) -> tuple[int, int, int, str]:
         frames = packets = sent_bytes = 0
+        if held := self._speech.holds():
+            return 0, 0, 0, held
         while True:
             view = self.link.throttle()
             aim = self.settings.frame_bytes if view is None else frame_bytes(view, self.settings.frame_bytes)

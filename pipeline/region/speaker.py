@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from pipeline.ports import Cursors
 from schemas.messages import Ack, Want
@@ -19,8 +20,8 @@ REPEAT_S = 30.0
 WAITING_REPEAT_S = 4.0
 #: Wants whose cursors are remembered.
 SAID_MAX = 64
-#: Between two wants that only bring news (cursors, level), seconds.
-NEWS_S = 1.0
+#: Between two wants that only bring news (cursors, level), seconds; and the news of a voice (a question).
+NEWS_S, VOICE_S = 1.0, 0.1
 
 
 class Heard(Enum):
@@ -34,13 +35,35 @@ class Heard(Enum):
     OUTDATED = "a session begins from where we no longer are"
 
 
+class _Said(NamedTuple):
+    """What a want said, as far as a change of it is news."""
+
+    grant: int
+    facts: int
+    records: int
+    level: int
+    fresh: bool
+    back: tuple[int, ...]
+
+
+def _said(grant: int, cursors: Cursors, level: int) -> _Said:
+    back = cursors.back
+    at = () if back is None else (back.pass_no, back.floor, back.at, back.top, back.opened_ms)
+    return _Said(grant, cursors.facts, cursors.records, level, cursors.fresh, at)
+
+
+def _begin(cursors: Cursors) -> Cursors:
+    """From where a session begins. What it sends again of a rebuild does no harm, so that may have moved."""
+    return cursors._replace(back=None)
+
+
 @dataclass
 class Speaker:
     """The state of the conversation. `n` counts our wants; `grant` our requests for a session.
 
     `session` is 0 until granted. `answer` is the newest ack of our session. `hold_until_s` while the center
-    asks us to wait. `window_bytes` is the receipt window in force:
-    0 until an ack names it.
+    asks us to wait. `window_bytes` is the receipt window in force: 0 until an ack names it. `level_bytes` is
+    what `pull` finds that `down` should hold: 0 until it knows.
     """
 
     instance: str
@@ -55,25 +78,29 @@ class Speaker:
     superseded: bool = False
     refusal: str = ""
     hold_until_s: float = 0.0
+    level_bytes: int = 0
     _sent_s: float | None = None
     _ours_to: int = 0
-    _said: tuple[int, int, int, int] | None = None
+    _said: _Said | None = None
     _cursors_said: dict[int, Cursors] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def due(self, now_s: float, cursors: Cursors, level: int, waiting: bool) -> bool:
-        """Whether a want should go now. `waiting`: something of ours is on its way and unanswered."""
+    def due(self, now_s: float, cursors: Cursors, level: int, waiting: bool, voices: bool = False) -> bool:
+        """Whether a want should go now. `waiting`: something of ours is on its way and unanswered; `voices`:
+        one has something to say at once."""
         with self._lock:
             if self.superseded:
                 return False
             if self._sent_s is None:
                 return True
             idle_s = now_s - self._sent_s
-            news = self._said != (self.grant, cursors.facts, cursors.records, level)
+            if voices and idle_s >= VOICE_S:
+                return True
+            news = self._said != _said(self.grant, cursors, level)
             answered = self.answer is not None and self.answer.n >= self.n
             if (news and answered) or (self.session and waiting and answered):
                 return idle_s >= NEWS_S
-            if self._said is not None and self._said[0] != self.grant:
+            if self._said is not None and self._said.grant != self.grant:
                 return idle_s >= NEWS_S  # a new session is asked for: nothing else moves until it is granted
             return idle_s >= (WAITING_REPEAT_S if waiting or not self.session else REPEAT_S)
 
@@ -95,8 +122,8 @@ class Speaker:
         with self._lock:
             self.n += 1
             self._sent_s = now_s
-            self._said = (self.grant, cursors.facts, cursors.records, level)
-            self._cursors_said[self.n] = cursors
+            self._said = _said(self.grant, cursors, level)
+            self._cursors_said[self.n] = _begin(cursors)
             self._cursors_said.pop(self.n - SAID_MAX, None)
             return Want(
                 n=self.n,
@@ -112,6 +139,8 @@ class Speaker:
                 level=level,
                 whole=self.whole,
                 take_over=self.take_over,
+                fresh=cursors.fresh,
+                back=cursors.back,
                 titian=self.titian,
             )
 
@@ -141,7 +170,7 @@ class Speaker:
             begins = ack.session != self.session
             if not begins and self.answer is not None and ack.n < self.answer.n:
                 return Heard.STALE
-            if begins and self._cursors_said.get(ack.n) != cursors:
+            if begins and self._cursors_said.get(ack.n) != _begin(cursors):
                 return Heard.OUTDATED
             self.session = ack.session
             self.answer = ack
