@@ -5,10 +5,13 @@
 What an answer's payload is depends on what was asked; `at` and `to` count in that question's own way.
 
 `record`     args: flat [NIK, names of attachments...] (`*`: all of them; none: only the record).
-             At 0: flat [found, version, status, epoch, seq, head] and `to` is 1; from 1 on pieces of the
-             attachments (`schemas.back.Piece`), `at` being 1 + the bytes of them that are here.
+             At 0: flat [1, version, status, epoch, seq, head], or flat [0] where there is none, and `to` is
+             1; from 1 on pieces of the attachments of that packet (`schemas.back.Piece`), in the order in
+             which it has them, `at` being 1 + the bytes of them that are here. Where the record was made
+             from another packet meanwhile, they are pieces of that one.
 `packets`    args: flat [epoch, ranges of seqs...]. Payload: flat [seq, status, fact number, digest, ...] of
-             those that the ledger holds, rising; `at` and `to` are seqs (it goes up to, not including, `to`).
+             those that the ledger has a word on, rising (of a refused one it has no bytes: its digest is
+             empty); `at` and `to` are seqs (it goes up to, not including, `to`).
 `losses`     args: flat [] ; see `schemas.losses`.
 `compare...` see `schemas.compare`.
 An unknown question gets an answer that is done and has no payload.
@@ -31,6 +34,7 @@ from schemas.limits import (
     HEAD_BYTES_MAX,
     RANGES_MAX,
 )
+from schemas.messages import ASK_BYTES_MAX
 from schemas.packet import DIGEST_BYTES
 from schemas.ranges import Ranges, from_wire, to_wire
 from schemas.verdicts import Status
@@ -89,7 +93,7 @@ def unpack_answer(body: bytes) -> Answer:
     except ValueError as why:
         raise CodecError(f"not an answer: {why}") from why
     session, ask, at, to, done = (number_of(one) for one in flat[1:6])
-    if session < 1 or ask < 1 or to < at or done > 1:
+    if not incarnation or session < 1 or ask < 1 or to < at or done > 1:
         raise CodecError("an answer that leads nowhere")
     return Answer(incarnation, session, ask, at, to, bool(done), bytes_of(flat[6], BODY_BYTES_MAX))
 
@@ -104,7 +108,7 @@ def pack_record_args(nik: str, names: Sequence[str] = ()) -> bytes:
 
 def unpack_record_args(args: bytes) -> tuple[str, tuple[str, ...]]:
     """NIK and names; raises `CodecError`."""
-    flat = unpack_flat(args, items_max=1 + ATTACHMENTS_MAX)
+    flat = unpack_flat(args, items_max=1 + ATTACHMENTS_MAX, bytes_max=ASK_BYTES_MAX)
     if not flat:
         raise CodecError("no NIK")
     try:
@@ -131,6 +135,8 @@ def unpack_record(payload: bytes) -> RecordChange | None:
         raise CodecError("not a record")
     _, version, status, epoch, seq, head = flat
     said = bytes_of(head, HEAD_BYTES_MAX + 4)
+    if not said:
+        raise CodecError("a record without its head")
     try:
         return RecordChange(
             number_of(version, 1),
@@ -153,13 +159,16 @@ def pack_packets_args(epoch: str, seqs: Ranges) -> bytes:
 
 def unpack_packets_args(args: bytes) -> tuple[str, Ranges]:
     """Epoch and seqs; raises `CodecError`."""
-    flat = unpack_flat(args, items_max=1 + 2 * RANGES_MAX)
+    flat = unpack_flat(args, items_max=1 + 2 * RANGES_MAX, bytes_max=ASK_BYTES_MAX)
     if not flat:
         raise CodecError("no epoch")
     try:
-        return check_epoch(text_of(flat[0], 6)), from_wire(flat[1:])
+        epoch, seqs = check_epoch(text_of(flat[0], 6)), from_wire(flat[1:])
     except ValueError as why:
         raise why if isinstance(why, CodecError) else CodecError(f"not an epoch: {why}") from why
+    if seqs and seqs[0][0] < 1:
+        raise CodecError("a seq of 0")
+    return epoch, seqs
 
 
 def pack_packets(held: Sequence[HeldPacket]) -> bytes:
@@ -182,5 +191,8 @@ def unpack_packets(payload: bytes) -> tuple[HeldPacket, ...]:
             word = Status(number_of(status))
         except ValueError as why:
             raise CodecError(f"a status that is none: {why}") from why
-        found.append(HeldPacket(number_of(seq, 1), word, number_of(fact_no), bytes_of(digest, DIGEST_BYTES)))
+        held = HeldPacket(number_of(seq, 1), word, number_of(fact_no), bytes_of(digest, DIGEST_BYTES))
+        if len(held.digest) not in (0, DIGEST_BYTES):
+            raise CodecError("a digest that is none")
+        found.append(held)
     return tuple(found)

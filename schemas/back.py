@@ -27,7 +27,7 @@ from schemas.limits import (
     INTEGER_MAX,
     PACKET_BYTES_MAX,
 )
-from schemas.packet import DIGEST_BYTES
+from schemas.packet import DIGEST_BYTES, check_attachment
 from schemas.verdicts import Status
 
 #: Attachments that a card shows, by their names in packets.
@@ -96,7 +96,8 @@ def unpack_back(body: bytes) -> BackFrame:
         numbers = [number_of(one) for one in flat[1:_FIXED_FIELDS]]
         session, start, to = numbers[0], Position(*numbers[1:4]), Position(*numbers[4:7])
         left, total = numbers[7:]
-        if not incarnation or session < 1 or not 1 <= start.pass_no <= PASSES_DONE or not to.behind(start):
+        passes = PASS_OPEN <= start.pass_no < PASSES_DONE and to.pass_no <= PASSES_DONE
+        if not incarnation or session < 1 or not passes or not to.behind(start) or left > total:
             raise CodecError("a back body that leads nowhere")
         items = flat[_FIXED_FIELDS:]
         if start.pass_no == PASS_PICTURES:
@@ -132,7 +133,10 @@ def text_of(value: object, chars_max: int) -> str:
     """A short text that travelled as bytes; raises `CodecError` or `ValueError`."""
     if not isinstance(value, bytes) or len(value) > 4 * chars_max:
         raise CodecError("a short text is missing")
-    return value.decode()
+    text = value.decode()
+    if len(text) > chars_max:
+        raise CodecError("a text is too long")
+    return text
 
 
 def number_of(value: object, least: int = 0, most: int = INTEGER_MAX) -> int:
@@ -174,6 +178,7 @@ def _piece(fields: Sequence[int | bytes]) -> Piece:
         number_of(offset),
         bytes_of(data, CHUNK_BYTES_MAX),
     )
+    check_attachment(piece.name, piece.media_type, piece.size)
     if len(piece.digest) != DIGEST_BYTES or piece.offset + len(piece.data) > piece.size:
         raise CodecError("a piece that lies outside its attachment")
     return piece
