@@ -20,7 +20,8 @@ from pipeline.adapters.file_lock import FileLock
 from pipeline.adapters.folder import Folder, write_private
 from pipeline.adapters.redis_region_link import RedisRegionLink
 from pipeline.ports import Clock
-from pipeline.region.pull import Pull, Pulled
+from pipeline.region.pull import Pull
+from pipeline.region.pulled import Pulled
 from pipeline.region.push import Push
 from pipeline.region.pushed import Pushed
 from pipeline.region_link import RegionLink

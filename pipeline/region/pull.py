@@ -10,14 +10,18 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from enum import Enum
 
 from pipeline.errors import LinkDenied, LinkDown
 from pipeline.hop import Fit, fit
 from pipeline.ports import Clock, Cursors, EntryId, Outbox, Registry
 from pipeline.region.backoff import Backoff
+from pipeline.region.level import MeasuredLink, level_of
+from pipeline.region.pulled import Pulled, Step
+from pipeline.region.rebuild import back_span, fit_answer, fit_back
 from pipeline.region.speaker import Heard, Speaker
 from pipeline.region_link import RegionLink
+from schemas.asks import unpack_answer
+from schemas.back import BackFrame, unpack_back
 from schemas.errors import FrameError, SchemaError, UnknownKey
 from schemas.feed import RecordChange, Span, span_of, unpack_facts, unpack_records
 from schemas.frame import Header, Kind, open_body, split, verify
@@ -26,32 +30,6 @@ from schemas.messages import Ack, unpack_message
 
 #: Before the first entry of any session.
 NOWHERE = EntryId(0, 0)
-
-
-class Step(Enum):
-    """What became of one frame."""
-
-    APPLIED = "applied"
-    OLD = "held already"
-    ACK = "an ack"
-    SKIPPED = "not for us, or of a session that is over"
-    ASKED_ANEW = "asked for again"
-    KEPT_RAW = "verified, but from a newer center: kept for a later version"
-
-
-@dataclass(frozen=True)
-class Pulled:
-    """What one step did: frames by outcome, packets that facts spoke of, records changed."""
-
-    steps: tuple[Step, ...] = ()
-    facts: int = 0
-    records: int = 0
-    waits: str = ""
-
-    @property
-    def frames(self) -> int:
-        """Frames that were read."""
-        return len(self.steps)
 
 
 @dataclass
@@ -71,6 +49,7 @@ class Pull:
     _backoff: Backoff = field(init=False)
     _facts: int = 0
     _records: int = 0
+    _no_way_back: bool = False
 
     def __post_init__(self) -> None:
         self._backoff = Backoff(self.rng)
@@ -98,11 +77,20 @@ class Pull:
         except (LinkDown, LinkDenied):
             self._went_down()
             return Pulled(tuple(steps), self._facts, self._records, "link down")
+        self._measure()
         return Pulled(tuple(steps), self._facts, self._records)
 
     def close(self) -> None:
         """Let go of the link; may be called from another thread to end a wait."""
         self.link.close()
+
+    def _measure(self) -> None:
+        """What wants may name as the level, after what the way back carries."""
+        view = self.link.way_back() if isinstance(self.link, MeasuredLink) else None
+        if view is not None:
+            self.speaker.level_bytes = level_of(
+                view.rate_bytes_s, view.rtt_s or 0.0, self.speaker.level_bytes
+            )
 
     def _went_down(self) -> None:
         self.link.close()
@@ -127,16 +115,30 @@ class Pull:
             return self._keep_raw(parts.header, body, frame, why)
 
     def _apply(self, header: Header, body: bytes) -> Step:
-        if header.kind is Kind.ACK:
-            return self._hear(unpack_message(Ack, body))
+        match header.kind:
+            case Kind.ACK:
+                return self._hear(unpack_message(Ack, body))
+            case Kind.FACTS:
+                return self._take_facts(body)
+            case Kind.RECORDS:
+                return self._take_records(body)
+            case Kind.BACK:
+                return self._take_back(unpack_back(body))
+            case Kind.ANSWER:
+                return self._take_answer(body)
+        return Step.SKIPPED  # nothing that a center sends
+
+    def _take_facts(self, body: bytes) -> Step:
         cursors = self.registry.cursors()
-        if header.kind is Kind.FACTS:
-            span, groups = unpack_facts(body)
-            if (fits := self._fit(span, cursors.facts, cursors)) is not Fit.APPLY:
-                return self._unfit(fits)
-            self.registry.apply_facts(span, groups, self.clock.now_ms())
-            self._facts += sum(stop - start for group in groups for start, stop in group.seqs)
-            return Step.APPLIED
+        span, groups = unpack_facts(body)
+        if (fits := self._fit(span, cursors.facts, cursors)) is not Fit.APPLY:
+            return self._unfit(fits)
+        self.registry.apply_facts(span, groups, self.clock.now_ms())
+        self._facts += sum(stop - start for group in groups for start, stop in group.seqs)
+        return Step.APPLIED
+
+    def _take_records(self, body: bytes) -> Step:
+        cursors = self.registry.cursors()
         span, changes = unpack_records(body)
         if (fits := self._fit(span, cursors.records, cursors)) is not Fit.APPLY:
             return self._unfit(fits)
@@ -147,9 +149,27 @@ class Pull:
         self._records += len(whole)
         return Step.APPLIED
 
+    def _take_back(self, frame: BackFrame) -> Step:
+        cursors = self.registry.cursors()
+        fits = fit_back(frame, self.speaker.session, _newest(cursors), cursors.back)
+        if fits is not Fit.APPLY:
+            # Behind a frame that said nothing to us there is only a gap: the live records go on without it.
+            return Step.SKIPPED if fits is Fit.GAP and self._no_way_back else self._unfit(fits)
+        self.registry.apply_back(frame, self.clock.now_ms())
+        self._records += len(frame.records)
+        return Step.APPLIED
+
+    def _take_answer(self, body: bytes) -> Step:
+        answer = unpack_answer(body)
+        newest = _newest(self.registry.cursors())
+        fits = fit_answer(answer, self.speaker.session, newest, self.registry.asks())
+        if fits is not Fit.APPLY:
+            return self._unfit(fits)
+        self.registry.apply_answer(answer, self.clock.now_ms())
+        return Step.APPLIED
+
     def _fit(self, span: Span, cursor: int, cursors: Cursors) -> Fit:
-        newest = cursors.history[-1].incarnation if cursors.history else ""
-        return fit(span, session=self.speaker.session, incarnation=newest, cursor=cursor)
+        return fit(span, session=self.speaker.session, incarnation=_newest(cursors), cursor=cursor)
 
     def _unfit(self, fits: Fit) -> Step:
         if fits is Fit.OLD:
@@ -175,6 +195,9 @@ class Pull:
             self.outbox.take_back(facts, self.clock.now_ms())
         elif heard is Heard.GRANTED:
             self.registry.adopt(ack.since)
+            if ack.start is not None:
+                facts, records = ack.start
+                self.registry.start_at(facts, records, ack.since, self.clock.now_ms())
         if heard in (Heard.GRANTED, Heard.ANSWER):
             self.clock_off_ms = ack.clock_ms - self.clock.now_ms()
         return Step.SKIPPED if heard is Heard.STALE else Step.ACK
@@ -197,6 +220,10 @@ class Pull:
 
     def _keep_raw(self, header: Header, body: bytes, frame: bytes, why: SchemaError) -> Step:
         """It verifies and is not understood: kept for a later version where we know which part it is."""
+        if header.kind is Kind.ANSWER:
+            return Step.SKIPPED  # whoever asked will see that no answer comes
+        if header.kind is Kind.BACK:
+            return self._keep_raw_back(body, frame, why)
         span = span_of(body) if header.kind in (Kind.FACTS, Kind.RECORDS) else None
         if span is None:
             return self._ask_anew()
@@ -207,3 +234,24 @@ class Pull:
             return self._unfit(fits)
         self.registry.keep_raw(span, sequence, frame, f"{why.code}: {why}", self.clock.now_ms())
         return Step.KEPT_RAW
+
+    def _keep_raw_back(self, body: bytes, frame: bytes, why: SchemaError) -> Step:
+        """The same of the way back. Should we die between the two steps, it is kept twice."""
+        empty = back_span(body)
+        if empty is None:
+            self._no_way_back = True
+            return Step.SKIPPED
+        cursors = self.registry.cursors()
+        fits = fit_back(empty, self.speaker.session, _newest(cursors), cursors.back)
+        if fits is not Fit.APPLY:
+            return self._unfit(fits)
+        span = Span(empty.incarnation, empty.session, empty.start.floor, empty.to.floor)
+        now_ms = self.clock.now_ms()
+        self.registry.keep_raw(span, "back", frame, f"{why.code}: {why}", now_ms)
+        self.registry.apply_back(empty, now_ms)
+        return Step.KEPT_RAW
+
+
+def _newest(cursors: Cursors) -> str:
+    """The incarnation that frames must be of."""
+    return cursors.history[-1].incarnation if cursors.history else ""

@@ -6,11 +6,16 @@ the live records find it. So nothing is missed, and a frame that comes twice doe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from pipeline.hop import Fit
-from schemas.back import PASS_OPEN, PASSES_DONE, BackFrame, Position
-from schemas.messages import Back
+from schemas.asks import Answer
+from schemas.back import PASS_OPEN, PASSES_DONE, BackFrame, Position, unpack_back
+from schemas.codec import leading, pack_flat
+from schemas.errors import SchemaError
+from schemas.messages import Ask, Back
 
 #: Before a rate is told, seconds of the pass.
 RATE_S_MIN = 1.0
@@ -60,6 +65,25 @@ def fit_back(frame: BackFrame, session: int, incarnation: str, back: Back | None
     if back is None or not frame.to.behind(position_of(back)):
         return Fit.OLD
     return Fit.GAP if frame.start.behind(position_of(back)) else Fit.APPLY
+
+
+def fit_answer(answer: Answer, session: int, incarnation: str, asks: Sequence[Ask]) -> Fit:
+    """The same for a part of an answer, given the questions that are open."""
+    if (answer.session, answer.incarnation) != (session, incarnation):
+        return Fit.FOREIGN
+    at = next((one.at for one in asks if one.id == answer.ask), None)
+    if at is None or answer.at < at:
+        return Fit.OLD
+    return Fit.GAP if answer.at > at else Fit.APPLY
+
+
+def back_span(body: bytes) -> BackFrame | None:
+    """Where a `back` body that this version does not understand leads, without its items, if it says so."""
+    try:
+        first = list(islice(leading(body), 10))
+        return unpack_back(pack_flat(first))
+    except (SchemaError, TypeError, ValueError):
+        return None
 
 
 def pace_of(back: Back, now_ms: int) -> Pace:

@@ -20,7 +20,8 @@ from pipeline.center.deliver import Deliver, Delivered
 from pipeline.center.intake import Intake, IntakeResult
 from pipeline.center.validation import Validation, ValidationResult
 from pipeline.region.packing import draft_of
-from pipeline.region.pull import Pull, Pulled
+from pipeline.region.pull import Pull
+from pipeline.region.pulled import Pulled
 from pipeline.region.push import Push
 from pipeline.region.pushed import Pushed, PushSettings
 from pipeline.region.speaker import Speaker

@@ -1,0 +1,32 @@
+"""Step 7: what one step of a pull did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Step(Enum):
+    """What became of one frame."""
+
+    APPLIED = "applied"
+    OLD = "held already"
+    ACK = "an ack"
+    SKIPPED = "not for us, or of a session that is over"
+    ASKED_ANEW = "asked for again"
+    KEPT_RAW = "verified, but from a newer center: kept for a later version"
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What one step did: frames by outcome, packets that facts spoke of, records changed."""
+
+    steps: tuple[Step, ...] = ()
+    facts: int = 0
+    records: int = 0
+    waits: str = ""
+
+    @property
+    def frames(self) -> int:
+        """Frames that were read."""
+        return len(self.steps)
