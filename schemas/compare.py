@@ -99,6 +99,10 @@ class PacketsDigest(NamedTuple):
     n: int
     hash: bytes
 
+    def agrees(self, other: PacketsDigest) -> bool:
+        """Whether both are of the same packets."""
+        return self == other
+
 
 class CompareRecords(NamedTuple):
     """The question `compare.records`: at least two boundaries."""
