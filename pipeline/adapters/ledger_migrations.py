@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sqlalchemy import Column, Connection, Table, insert, inspect, select, update
+from sqlalchemy import Column, Connection, Table, func, insert, inspect, select, update
 
 from pipeline.adapters.ledger_postgresql import one_at_a_time
 from pipeline.adapters.ledger_tables import (
@@ -16,8 +16,10 @@ from pipeline.adapters.ledger_tables import (
     ASSEMBLING,
     EPOCH,
     META,
+    PACKET,
     RECORD,
     RECORD_OPEN,
+    REGION,
     SETTING,
     WAS,
 )
@@ -47,6 +49,23 @@ def _custody(connection: Connection) -> None:
     for column in (EPOCH.c.highest_seq, EPOCH.c.last_ms, RECORD.c.leaf):
         _add(connection, column.table, column)
     RECORD_OPEN.create(connection, checkfirst=True)
+    _fill_custody(connection)
+
+
+def _fill_custody(connection: Connection) -> None:
+    """What is known of the time before: a seq that was received or announced exists, and so does what a
+    region named in its last want; and what every record says."""
+    from pipeline.adapters.ledger_leaves import fill  # it needs the engine, which needs this file
+
+    for table in (PACKET, ANNOUNCED):
+        known = select(func.max(table.c.seq)).where(table.c.epoch_id == EPOCH.c.id).scalar_subquery()
+        connection.execute(update(EPOCH).where(EPOCH.c.highest_seq < known).values(highest_seq=known))
+    of_region = (REGION.c.code == EPOCH.c.region, REGION.c.epoch == EPOCH.c.epoch)
+    said = select(REGION.c.highest_seq).where(*of_region).scalar_subquery()
+    connection.execute(update(EPOCH).where(EPOCH.c.highest_seq < said).values(highest_seq=said))
+    seen = select(REGION.c.last_seen_ms).where(*of_region).scalar_subquery()
+    connection.execute(update(EPOCH).where(EPOCH.c.last_ms.is_(None)).values(last_ms=seen))
+    fill(connection)
 
 
 def _add(connection: Connection, table: Table, column: Column[int]) -> None:

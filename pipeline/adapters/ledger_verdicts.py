@@ -16,6 +16,7 @@ from sqlalchemy import Connection, and_, bindparam, func, select, update
 from pipeline.adapters import ledger_pieces as pieces
 from pipeline.adapters.ledger_books import Books
 from pipeline.adapters.ledger_engine import Statement, over_all_regions, upsert
+from pipeline.adapters.ledger_leaves import leaves
 from pipeline.adapters.ledger_packets import reasons_of, reasons_text
 from pipeline.adapters.ledger_tables import BODY, CLAIM, EPOCH, PACKET, RECORD, REGION
 from pipeline.center.matching import Claim, Evidence, Held, biometrics
@@ -115,7 +116,14 @@ def _pending(connection: Connection, limit: int, now_ms: int) -> Iterator[Pendin
         bytes_left -= row.size
         if place and bytes_left < 0:
             return
-        packet, evidence = _small(row.stored) if row.stored is not None else _large(connection, row)
+        stored, of = row.stored, (row.epoch_id, row.seq)
+        prefix = pieces.read_prefix(connection, *of) if stored is None else stored[: head_bytes(stored)]
+        packet = read_head(prefix, check=False)
+        evidence = (
+            look_at(packet, len(prefix), pieces.read(connection, *of))
+            if stored is None
+            else _small(packet, len(prefix), stored)
+        )
         yield Pending(
             row.region,
             row.epoch,
@@ -128,6 +136,7 @@ def _pending(connection: Connection, limit: int, now_ms: int) -> Iterator[Pendin
             row.tries,
             packet,
             evidence,
+            prefix,
         )
 
 
@@ -154,22 +163,13 @@ def _due(connection: Connection, due: Any, limit: int) -> Sequence[Any]:
     ).all()
 
 
-def _small(stored: bytes) -> tuple[Packet, tuple[Evidence, ...]]:
-    packet = read_head(stored, check=False)
-    if not packet.attachments:
-        return packet, ()
-    at, evidence = head_bytes(stored), []
+def _small(packet: Packet, prefix_bytes: int, stored: bytes) -> tuple[Evidence, ...]:
+    at, evidence = prefix_bytes, []
     for one in packet.attachments:
         data = stored[at : at + one.size]
         at += one.size
         evidence.append(Evidence(one, data[:MAGIC_BYTES], hashlib.sha256(data).digest() == one.digest))
-    return packet, tuple(evidence)
-
-
-def _large(connection: Connection, row: Any) -> tuple[Packet, tuple[Evidence, ...]]:
-    prefix = pieces.read_prefix(connection, row.epoch_id, row.seq)
-    packet = read_head(prefix, check=False)
-    return packet, look_at(packet, len(prefix), pieces.read(connection, row.epoch_id, row.seq))
+    return tuple(evidence)
 
 
 def look_at(packet: Packet, prefix_bytes: int, stored: Iterable[bytes]) -> tuple[Evidence, ...]:
@@ -263,9 +263,9 @@ def _write_records(
     connection: Connection, region: str, changes: Sequence[tuple[str, Held]], work: Work, records_no: int
 ) -> int:
     made, changed = [], []
-    for nik, held in changes:
+    for (nik, held), leaf in zip(changes, leaves(connection, work.pending, changes), strict=True):
         records_no += 1
-        values = (held.version, records_no, held.status, held.epoch_ord, held.epoch_id, held.seq, 0)
+        values = (held.version, records_no, held.status, held.epoch_ord, held.epoch_id, held.seq, leaf)
         before = work.records.get((region, nik))
         if before is None:
             made.append((region, nik, *values))

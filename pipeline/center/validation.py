@@ -36,7 +36,8 @@ ROUNDS_MAX = 5
 
 
 class Pending(NamedTuple):
-    """A packet that waits for its verdict, as the ledger holds it. `tries`: failed searches so far."""
+    """A packet that waits for its verdict, as the ledger holds it. `tries`: failed searches so far; `prefix`:
+    length and head of its stored bytes."""
 
     region: str
     epoch: str
@@ -49,6 +50,7 @@ class Pending(NamedTuple):
     tries: int
     packet: Packet
     evidence: tuple[Evidence, ...]
+    prefix: bytes = b""
 
 
 class Work(NamedTuple):
