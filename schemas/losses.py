@@ -1,17 +1,17 @@
 """The loss list: packets of epochs that are over which the center never received (the ask `losses`).
 
-    answer = parts, one after the other: u32 length | msgpack flat [packets in all, then ten fields a loss]
-    loss   = epoch, seq, packets, why, lane, from, until, size, bytes that came, digest and NIK (0 to 40)
+    payload = msgpack flat [packets in all, then ten fields a loss]
+    loss    = epoch, seq, packets, why, lane, from, until, size, bytes that came, digest and NIK (0 to 40)
 
-A part says its own length, so that an answer that came in many can be kept as one string of bytes. The number
-of packets stands in the first part, the others have 0 there. `digest and NIK` is the digest followed by 8
-bytes of the hash of the NIK, either of them missing where it is not known.
+An answer comes in as many payloads as it needs. The number of packets stands in the first of them, the
+others have 0 there. `digest and NIK` is the digest followed by 8 bytes of the hash of the NIK, either of them
+missing where it is not known. `at` and `to` of the ask are positions: seqs of all epochs that are over, one
+after the other.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -21,14 +21,13 @@ from schemas.codec import pack_flat, unpack_flat
 from schemas.errors import CodecError
 from schemas.identity import check_epoch
 from schemas.lanes import Lane
-from schemas.limits import BODY_BYTES_MAX, INTEGER_MAX, PACKET_BYTES_MAX
+from schemas.limits import INTEGER_MAX, PACKET_BYTES_MAX
 from schemas.packet import DIGEST_BYTES
 
-#: Losses in one part.
-LOSSES_A_PART = 800
-#: About so many bytes one loss has in a part, beside its digest.
+#: Losses in one payload.
+LOSSES_A_PAYLOAD = 800
+#: About so many bytes one loss has in a payload, beside its digest.
 LOSS_BYTES = 60
-_LENGTH = struct.Struct(">I")
 _FIELDS = 10
 #: What stands for a lane, and a time, that nobody knows.
 _NO_LANE, _NO_TIME = 255, -1
@@ -78,40 +77,26 @@ class Losses(NamedTuple):
 
 
 def pack_losses(losses: Sequence[Loss], packets: int = 0) -> bytes:
-    """One part of an answer; `packets`, how many are lost in all, in the first of them."""
+    """One payload of an answer; `packets`, how many are lost in all, in the first of them."""
     flat: list[int | bytes] = [min(packets, INTEGER_MAX)]
     for one in losses:
         lane = _NO_LANE if one.lane is None else int(one.lane)
         flat += (one.epoch.encode(), one.seq, one.packets, int(one.why), lane)
         flat += (_time(one.from_ms), _time(one.until_ms), one.size, one.held, one.digest + one.nik)
-    body = pack_flat(flat)
-    return _LENGTH.pack(len(body)) + body
+    return pack_flat(flat)
 
 
-def unpack_losses(answer: bytes) -> Losses:
-    """What all parts of an answer say; raises `CodecError`."""
+def unpack_losses(payloads: Sequence[bytes]) -> Losses:
+    """What all payloads of an answer say; raises `CodecError`."""
     packets, found = 0, list[Loss]()
-    for part in _parts(answer):
-        flat = unpack_flat(part, items_max=1 + _FIELDS * LOSSES_A_PART)
+    for payload in payloads:
+        flat = unpack_flat(payload, items_max=1 + _FIELDS * LOSSES_A_PAYLOAD)
         if len(flat) % _FIELDS != 1:
             raise CodecError("losses with a wrong number of fields")
         packets = max(packets, number_of(flat[0]))
         fields = iter(flat[1:])
         found += (_loss(*one) for one in zip(*[fields] * _FIELDS, strict=True))
     return Losses(packets, tuple(found))
-
-
-def _parts(answer: bytes) -> Iterator[bytes]:
-    at = 0
-    while at < len(answer):
-        if len(answer) - at < _LENGTH.size:
-            raise CodecError("a list of losses is cut off")
-        (length,) = _LENGTH.unpack_from(answer, at)
-        at += _LENGTH.size
-        if length > min(len(answer) - at, BODY_BYTES_MAX):
-            raise CodecError("a list of losses is cut off")
-        yield answer[at : at + length]
-        at += length
 
 
 def _time(at_ms: int | None) -> int:

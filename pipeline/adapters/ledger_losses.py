@@ -23,7 +23,7 @@ from pipeline.adapters.ledger_shelf import LedgerShelf
 from pipeline.adapters.ledger_tables import ANNOUNCED, EPOCH, PACKET, REGION, SETTING, TALLY, WAS
 from schemas.asks import PAYLOAD_BYTES_MAX
 from schemas.limits import INTEGER_MAX
-from schemas.losses import LOSS_BYTES, LOSSES_A_PART, Loss, Why, pack_losses
+from schemas.losses import LOSS_BYTES, LOSSES_A_PAYLOAD, Loss, Why, pack_losses
 from schemas.verdicts import Status
 
 #: The version of the ledger from which on it is known how far an epoch had got.
@@ -70,7 +70,7 @@ class LedgerLosses(LedgerShelf):
 
 
 def answer(reader: LedgerShelf, region: str, args: bytes, at: int) -> tuple[bytes, int, bool]:
-    """The answer to the ask `losses` from position `at` on: a part of it, where that ends, and whether it is
+    """The answer to the ask `losses` from position `at` on: a payload, where that ends, and whether it is
     the last (`schemas.losses`)."""
     del args
     listed: list[Loss] = []
@@ -83,7 +83,7 @@ def answer(reader: LedgerShelf, region: str, args: bytes, at: int) -> tuple[byte
                 size += LOSS_BYTES + len(loss.digest)
                 if stop > INTEGER_MAX:
                     break
-                if len(listed) == LOSSES_A_PART or size > PAYLOAD_BYTES_MAX:
+                if len(listed) == LOSSES_A_PAYLOAD or size > PAYLOAD_BYTES_MAX:
                     return pack_losses(listed, packets), to, False
                 listed.append(loss)
                 to = stop
