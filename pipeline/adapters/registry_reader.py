@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.adapters.registry_asks import Asked, asked
 from pipeline.adapters.registry_layout import FILE_NAME, LAYOUT
-from pipeline.adapters.registry_rows import read_cursors
+from pipeline.adapters.registry_rebuild import read_pieces
+from pipeline.adapters.registry_rows import meta, read_cursors
 from pipeline.adapters.sqlite import Database
 from pipeline.ports import Cursors
+from schemas.messages import Back
 from schemas.verdicts import Status
 
 
@@ -58,6 +61,28 @@ class Raw(NamedTuple):
     bytes: int
 
 
+class Rebuild(NamedTuple):
+    """How the rebuild of this registry stands: `fresh`, it waits to be told where to begin; `back`, how far
+    it has got; since when the office is open and all is here, milliseconds (`None`: not yet, or never)."""
+
+    fresh: bool
+    back: Back | None
+    opened_ms: int | None
+    rebuilt_ms: int | None
+
+
+class HeldAttachment(NamedTuple):
+    """An attachment that came back. `whole`: 0 some of it is still to come, 1 all is here and matches its
+    digest, 2 it did not match and has to be fetched again (`pipeline.adapters.registry_rebuild`)."""
+
+    name: str
+    media_type: str
+    size: int
+    digest: bytes
+    whole: int
+    id: int
+
+
 _COLUMNS = "id, nik, version, status, epoch, seq, record_no, head"
 
 
@@ -96,6 +121,31 @@ class RegistryReader:
         """How far the region has got in the center's two sequences."""
         with self._database.read() as db:
             return read_cursors(db)
+
+    def rebuild(self) -> Rebuild:
+        """How its rebuild stands."""
+        with self._database.read() as db:
+            cursors = read_cursors(db)
+            opened, rebuilt = meta(db, "opened_ms"), meta(db, "rebuilt_ms")
+        return Rebuild(cursors.fresh, cursors.back, opened, rebuilt)
+
+    def attachments(self, epoch: str, seq: int) -> list[HeldAttachment]:
+        """What came back of the attachments of packet `(epoch, seq)`."""
+        rows: list[Any] = self._database.db.execute(
+            "SELECT name, media_type, size, digest, whole, id FROM attachment WHERE epoch = ? AND seq = ?",
+            (epoch, seq),
+        ).fetchall()
+        return [HeldAttachment(*row) for row in rows]
+
+    def attachment_bytes(self, number: int) -> Iterator[bytes]:
+        """The bytes of attachment `number` (`HeldAttachment.id`), in pieces, as far as they are here."""
+        with self._database.read() as db:
+            yield from read_pieces(db, number)
+
+    def asked(self, number: int) -> Asked | None:
+        """The question `number`, with its answer as far as it has come; `None` where it is forgotten."""
+        with self._database.read() as db:
+            return asked(db, number)
 
     def unsettled(self) -> int:
         """Groups of facts that the outbox has not settled yet."""

@@ -165,7 +165,12 @@ class SqliteRegistry:
             return registry_asks.put_ask(db, what, args, now_ms)
 
     def answered(self, number: int) -> Asked | None:
-        """The question `number` with its answer, as far as it has come; `None` where it is forgotten."""
+        """The question `number` with its whole answer; `None` while it is open, or where it is forgotten."""
+        found = self.asked(number)
+        return None if found is None or found.answered_ms is None else found
+
+    def asked(self, number: int) -> Asked | None:
+        """The question `number`, with its answer as far as it has come; `None` where it is forgotten."""
         with self._database.read() as db:
             return registry_asks.asked(db, number)
 

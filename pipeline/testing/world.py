@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.ledger_sql import SqlLedger
 from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.outbox_sqlite import OutboxSettings, SqliteOutbox, create_outbox
+from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.adapters.registry_sqlite import SqliteRegistry, create_registry
 from pipeline.center.deliver import Deliver, Delivered
 from pipeline.center.intake import Intake, IntakeResult
@@ -25,10 +27,12 @@ from pipeline.region.pulled import Pulled
 from pipeline.region.push import Push
 from pipeline.region.pushed import Pushed, PushSettings
 from pipeline.region.speaker import Speaker
+from pipeline.region.voices import Voice
 from pipeline.testing.clock import ManualClock
 from pipeline.testing.memory_link import MemoryLink
 from schemas.identity import PacketId
 from schemas.keys import PrivateKey
+from schemas.packet import read_head
 
 TOKEN = b"a token of at least sixteen bytes"
 
@@ -38,7 +42,14 @@ class World:
 
     region = "1806"
 
-    def __init__(self, folder: Path, *, push_settings: PushSettings | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        push_settings: PushSettings | None = None,
+        seed: int = 0,
+        voices: Sequence[Voice] = (),
+    ) -> None:
         self.folder = folder
         self.clock = ManualClock()
         self.link = MemoryLink()
@@ -46,10 +57,15 @@ class World:
         self.center_key = PrivateKey.generate()
         self.region_key = PrivateKey.generate(self.region)
         self.push_settings = push_settings or PushSettings()
-        self.instances = 0
+        self.voices = voices
+        self.instances = self.machines = 0
+        self.token = TOKEN
+        self.region_folder = folder / "region"
         self.enqueued: dict[PacketId, dict[str, Any]] = {}
-        create_outbox(folder / "region", self.region, self.clock.now_ms())
-        create_registry(folder / "region", self.clock.now_ms())
+        #: What machines had that are gone: some of it the center has, some is lost.
+        self.lost: dict[PacketId, dict[str, Any]] = {}
+        create_outbox(self.region_folder, self.region, self.clock.now_ms())
+        create_registry(self.region_folder, self.clock.now_ms())
         self._ledger_path = folder / "ledger.db"
         self.ledger = SqlLedger(self._ledger_path)
         self.ledger.open_incarnation(self.clock.now_ms())
@@ -68,9 +84,9 @@ class World:
     def _start_region(self) -> None:
         self.instances += 1
         settings = OutboxSettings(low_water_bytes=0, ballast_bytes=0)
-        self.outbox = SqliteOutbox(self.folder / "region", settings)
+        self.outbox = SqliteOutbox(self.region_folder, settings)
         self.outbox.check(self.clock.now_ms())
-        self.registry = SqliteRegistry(self.folder / "region")
+        self.registry = SqliteRegistry(self.region_folder)
         # One end each, as the workers have them: what `pull` closes must not be closed under `push`.
         up, down = (self.link.region_end(self.region) for _ in range(2))
         speaker = Speaker(instance=f"instance-{self.instances}")
@@ -84,9 +100,10 @@ class World:
             self.region_key,
             center,
             self.push_settings,
-            token=TOKEN,
+            token=self.token,
             rng=self.rng,
             told=self.outbox.announced,
+            voices=self.voices,
         )
         self.pull = Pull(
             self.outbox, self.registry, down, speaker, self.clock, self.region_key, center, rng=self.rng
@@ -97,6 +114,27 @@ class World:
         self.push.close()
         self.outbox.close()
         self.registry.close()
+        self._start_region()
+
+    def lose_disk(self) -> None:
+        """The region's machine is gone, with all that it had. Until `rebuild_region` there is no region."""
+        self.push.close()
+        self.outbox.close()
+        self.registry.close()
+        shutil.rmtree(self.region_folder)
+        self.lost.update(self.enqueued)
+        self.enqueued.clear()
+
+    def rebuild_region(self) -> None:
+        """An empty machine: `admit --again`, `init region --rebuild`; a new key, under a new token."""
+        if self.region_folder.exists():
+            self.lose_disk()
+        self.machines += 1
+        self.token = TOKEN + str(self.machines).encode()
+        self.region_key = PrivateKey.generate(self.region)
+        self.ledger.admit(self.region, self.token, self.clock.now_ms())
+        create_outbox(self.region_folder, self.region, self.clock.now_ms())
+        create_registry(self.region_folder, self.clock.now_ms(), fresh=True)
         self._start_region()
 
     def kill_center(self) -> None:
@@ -195,13 +233,16 @@ class World:
             and not self.outbox.in_flight()
             and (cursors.facts, cursors.records) == (standing.facts_no, standing.records_no)
             and self.outbox.settled_to() == cursors.facts
+            and not cursors.fresh
+            and cursors.back is None
+            and not self.registry.asks()
         )
 
     # --- what came of it ------------------------------------------------------------------------
 
     def unverdicted(self) -> int:
         """Packets at the region without a word beyond the receipt."""
-        reader = OutboxReader(self.folder / "region")
+        reader = OutboxReader(self.region_folder)
         try:
             return sum(lane.unverdicted.packets for lane in reader.counts().values())
         finally:
@@ -211,7 +252,7 @@ class World:
         """Every packet that was enqueued is in the ledger once, with the digest that the region has, has its
         verdict at the region, and no other packet is there, nor announced. Raises `AssertionError` that names
         the first."""
-        reader = OutboxReader(self.folder / "region")
+        reader = OutboxReader(self.region_folder)
         try:
             for packet in self.enqueued:
                 here, there = reader.find(packet), self.ledger.reader.packet(packet)
@@ -222,11 +263,31 @@ class World:
                 assert here.status == there.status, f"{packet}: {here.status!r} here, {there.status!r} there"
         finally:
             reader.close()
-        received = self.ledger.reader.counts(self.region).received
-        assert received == len(self.enqueued), f"{received} in the ledger, {len(self.enqueued)} enqueued"
-        for row in self.ledger.reader.announced():
-            raise AssertionError(f"{row.id} is here and still announced")
+        ledger = self.ledger.reader
+        saved = sum(ledger.packet(packet) is not None for packet in self.lost)
+        received, known = ledger.counts(self.region).received, len(self.enqueued) + saved
+        assert received == known, f"{received} in the ledger, {known} were enqueued"
+        for row in ledger.announced():
+            assert row.id in self.lost, f"{row.id} is here and still announced"
         told = sum(lane.told for lane in self.outbox.announced.backlog().values())
         assert told == 0, f"the outbox counts {told} as announced that have a receipt"
-        records = self.ledger.reader.counts(self.region).records
-        assert self.registry.record_count() == records, "the registry's records are not the ledger's"
+        self.check_records()
+
+    def check_records(self) -> None:
+        """The registry's records are the center's, to the last byte of what is kept of their packets. Raises
+        `AssertionError` that names the first that is not."""
+        reader = RegistryReader(self.region_folder)
+        try:
+            here = {
+                one.nik: (one.version, one.status, PacketId(self.region, one.epoch, one.seq), one.head)
+                for one in reader.records(1_000_000)
+            }
+        finally:
+            reader.close()
+        rows = self.ledger.reader.records(region=self.region, limit=1_000_000)
+        for row in rows:
+            assert row.nik in here, f"the record of {row.nik} is missing"
+            *said, head = here[row.nik]
+            assert said == [row.version, row.status, row.source], f"{row.nik}: {said} here, {row} there"
+            assert read_head(head) == row.packet, f"{row.nik}: other contents than the center's"
+        assert len(rows) == len(here), f"{len(here)} records here, {len(rows)} there"
