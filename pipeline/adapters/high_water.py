@@ -13,6 +13,8 @@ import fcntl
 import hashlib
 import os
 import struct
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,10 +56,12 @@ class HighWaterFile:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
+                self._check_place()
                 now = self.read()
                 if now is not None and now.epoch == epoch and now.seq >= seq:
                     return
                 self._put(epoch, seq)
+                self._check_place()
             finally:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)
         except OSError as why:
@@ -70,10 +74,55 @@ class HighWaterFile:
         """Let go of it."""
         os.close(self._fd)
 
+    def _check_place(self) -> None:
+        """A number in a deleted file is read by nobody."""
+        held, found = os.fstat(self._fd), None
+        with suppress(OSError):
+            found = os.stat(self.path)
+        if found is None or (held.st_dev, held.st_ino) != (found.st_dev, found.st_ino):
+            raise StoreError(
+                f"{self.path} was deleted or replaced while it was in use: a loss of what was enqueued since "
+                "would not be noticed. Look at the disk and at who did it, then start this program again"
+            )
+
     def _put(self, epoch: str, seq: int) -> None:
         plain = _FORM.pack(_MAGIC, epoch.encode("ascii"), seq)
         os.pwrite(self._fd, plain + _check(plain), 0)
         os.fdatasync(self._fd)
+
+
+class HighWaterFiles:
+    """The same file for all threads and processes that share this object: each opens it for itself."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+
+    def read(self) -> HighWater | None:
+        """See `HighWaterFile`."""
+        return self._held().read()
+
+    def raise_to(self, epoch: str, seq: int) -> None:
+        """See `HighWaterFile`. After an error it is opened anew."""
+        try:
+            self._held().raise_to(epoch, seq)
+        except StoreError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of what this thread holds open."""
+        held: HighWaterFile | None = getattr(self._local, "file", None)
+        if held is not None:
+            held.close()
+            self._local.file = None
+
+    def _held(self) -> HighWaterFile:
+        local = self._local
+        if getattr(local, "pid", 0) != os.getpid() or getattr(local, "file", None) is None:
+            local.file, local.pid = HighWaterFile(self._path), os.getpid()
+        held: HighWaterFile = local.file
+        return held
 
 
 def _check(plain: bytes) -> bytes:

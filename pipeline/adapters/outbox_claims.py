@@ -3,7 +3,8 @@
 What the center has spoken of never waits. A lane's new packets lie above its cursor; everything at or below
 the cursor of which something still has to go stands in `again`, lowest seq first, so a large packet that was
 begun is finished before the next one begins, and what was lost goes before what is new. Of a large packet
-`large.waiting` says which of its bytes wait: `[0, size)` less what is covered and what is on its way.
+`large.waiting` says which of its bytes wait: `[0, size)` less what is covered and what is on its way. What is
+damaged is put aside when it is met (`outbox_aside`), and never goes.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import apsw
 
+from pipeline.adapters.outbox_aside import damage_of, is_aside, pieces_missing, put_aside
 from pipeline.adapters.outbox_books import Books, ranges_of, ranges_text
 from pipeline.adapters.outbox_bytes import read_span
 from pipeline.errors import StoreDamaged
@@ -23,7 +25,9 @@ from schemas.ranges import Ranges, from_numbers, merge, total, without
 
 CHUNK_BYTES_MIN = 4096
 
-_COLUMNS = f"p.seq, p.size, CASE WHEN p.size <= {BATCHED_PACKET_BYTES_MAX} THEN b.stored END, p.status"
+_COLUMNS = (
+    f"p.seq, p.size, CASE WHEN p.size <= {BATCHED_PACKET_BYTES_MAX} THEN b.stored END, p.digest, p.status"
+)
 _AGAIN = (
     f"SELECT {_COLUMNS} FROM again a CROSS JOIN packet p ON p.seq = a.seq LEFT JOIN body b ON b.seq = p.seq "
     "WHERE a.lane = ? ORDER BY a.seq"
@@ -51,9 +55,11 @@ def claim(
     if large is None and not run.full:
         large = run.gather(db.execute(_NEW, (lane, cursor)))
         cursor = max(cursor, run.passed)
+    for seq, size, why in run.damaged:
+        put_aside(db, books, lane, seq, size, size, why)
+    if cursor > before and (run.seqs or run.damaged):
+        db.execute("UPDATE lane SET cursor = ? WHERE lane = ?", (cursor, lane))
     if run.seqs:
-        if cursor > before:
-            db.execute("UPDATE lane SET cursor = ? WHERE lane = ?", (cursor, lane))
         db.executemany(
             "DELETE FROM again WHERE lane = ? AND seq = ?", [(lane, seq) for seq in run.seqs[:again]]
         )
@@ -67,11 +73,12 @@ def claim(
 
 
 class _Run:
-    """Small packets that fit one frame, gathered in the order of their seqs."""
+    """Small packets that fit one frame, in the order of their seqs; `damaged` ones are passed over."""
 
     def __init__(self, bytes_max: int) -> None:
         self.seqs: list[int] = []
         self.stored: list[bytes] = []
+        self.damaged: list[tuple[int, int, str]] = []
         self.bytes = 0
         self.passed = 0
         self.full = False
@@ -80,15 +87,17 @@ class _Run:
     def gather(self, rows: apsw.Cursor) -> int | None:
         """Take rows until one does not fit; returns the seq of a large packet if one comes first."""
         try:
-            for seq, size, stored, status in rows:
+            for seq, size, stored, digest, status in rows:
                 if status is not None:
                     self.passed = seq
                     continue
                 if size > BATCHED_PACKET_BYTES_MAX:
                     self.full = bool(self.seqs)
                     return None if self.seqs else int(seq)
-                if stored is None or len(stored) != size:
-                    raise StoreDamaged(f"the stored bytes of packet {seq} are missing or cut off")
+                if why := damage_of(size, digest, stored):
+                    self.damaged.append((seq, size, why))
+                    self.passed = seq
+                    continue
                 if self.seqs and (self.bytes + size > self._bytes_max or len(self.seqs) >= BATCH_PACKETS_MAX):
                     self.full = True
                     return None
@@ -112,8 +121,7 @@ def _batch(db: apsw.Connection, books: Books, entry: EntryId, lane: Lane, run: _
 def _chunk(
     db: apsw.Connection, books: Books, entry: EntryId, lane: Lane, seq: int, bytes_max: int
 ) -> Chunk | None:
-    row = db.execute("SELECT size, digest, upload FROM packet WHERE seq = ?", (seq,)).fetchone()
-    assert row is not None
+    row: Any = db.execute("SELECT size, digest, upload FROM packet WHERE seq = ?", (seq,)).fetchone()
     size, digest, upload = row
     covered, waiting = large_of(db, seq, size, waits=True)
     if not waiting:  # everything is covered or on its way already
@@ -121,11 +129,19 @@ def _chunk(
         return None
     start, stop = waiting[0]
     stop = min(stop, start + min(max(bytes_max, CHUNK_BYTES_MIN), CHUNK_BYTES_MAX))
+    try:
+        why = "" if start else pieces_missing(db, upload, size)
+        data = b"" if why else read_span(db, seq, upload, start, stop)
+    except StoreDamaged as damage:
+        why = str(damage)
+    if why:
+        put_aside(db, books, lane, seq, size, total(waiting), why)
+        return None
     left = without(waiting, ((start, stop),))
     set_waiting(db, books, lane, seq, covered, waiting, left)
     _record(db, books, entry, lane, ((seq, seq + 1),), (start, stop), stop - start)
     books.rate(lane, "out", 0 if left else 1, stop - start)
-    return Chunk(entry, lane, seq, size, digest, start, read_span(db, seq, upload, start, stop))
+    return Chunk(entry, lane, seq, size, digest, start, data)
 
 
 def _record(
@@ -172,6 +188,15 @@ def set_waiting(
         db.execute("INSERT OR IGNORE INTO again VALUES (?, ?)", (lane, seq))
 
 
+def put_large_aside(db: apsw.Connection, books: Books, seq: int, why: str) -> None:
+    """A large packet that was claimed before proves damaged."""
+    row: Any = db.execute("SELECT lane, size, status FROM packet WHERE seq = ?", (seq,)).fetchone()
+    if row is not None and row[2] is None and not is_aside(db, seq):
+        lane, size, _ = row
+        waiting = total(large_of(db, seq, size, waits=waits(db, lane, seq))[1])
+        put_aside(db, books, lane, seq, size, waiting, why)
+
+
 def waits(db: apsw.Connection, lane: int, seq: int) -> bool:
     """Whether a packet without the center's word that has no row in `large` waits (whole)."""
     if seq > int(db.execute("SELECT cursor FROM lane WHERE lane = ?", (lane,)).get):
@@ -179,8 +204,9 @@ def waits(db: apsw.Connection, lane: int, seq: int) -> bool:
     return bool(db.execute("SELECT 1 FROM again WHERE lane = ? AND seq = ?", (lane, seq)).get)
 
 
-def cover(db: apsw.Connection, books: Books, partly: dict[int, Ranges], done: Sequence[EntryId]) -> None:
-    """See `pipeline.ports.Outbox.cover`."""
+def cover(db: apsw.Connection, books: Books, partly: dict[int, Ranges], done: Sequence[EntryId]) -> list[int]:
+    """See `pipeline.ports.Outbox.cover`; returns the packets of which the center holds less than it did."""
+    shrunk: list[int] = []
     touched = set(partly)
     for entry in done:
         seq = db.execute(
@@ -193,13 +219,16 @@ def cover(db: apsw.Connection, books: Books, partly: dict[int, Ranges], done: Se
             touched.add(seq)
     for seq in sorted(touched):
         row = db.execute("SELECT lane, size, status FROM packet WHERE seq = ?", (seq,)).fetchone()
-        if row is None or row[2] is not None or row[1] <= BATCHED_PACKET_BYTES_MAX:
+        if row is None or row[2] is not None or row[1] <= BATCHED_PACKET_BYTES_MAX or is_aside(db, seq):
             continue
         lane, size, _ = row
-        before = large_of(db, seq, size, waits=waits(db, lane, seq))[1]
+        held, before = large_of(db, seq, size, waits=waits(db, lane, seq))
         covered_now = without(partly.get(seq, ()), ((size, 1 << 62),))
         after = without(((0, size),), merge((*covered_now, *_on_their_way(db, seq))))
         set_waiting(db, books, lane, seq, covered_now, before, after)
+        if without(held, covered_now):
+            shrunk.append(seq)
+    return shrunk
 
 
 def _on_their_way(db: apsw.Connection, seq: int) -> list[tuple[int, int]]:
@@ -254,7 +283,7 @@ def _small_again(db: apsw.Connection, books: Books, lane: int, seqs: Ranges) -> 
 
 def _span_again(db: apsw.Connection, books: Books, lane: int, seq: int, span: tuple[int, int]) -> int:
     row: Any = db.execute("SELECT size, status FROM packet WHERE seq = ?", (seq,)).fetchone()
-    if row is None or row[1] is not None:
+    if row is None or row[1] is not None or is_aside(db, seq):
         return 0
     covered, before = large_of(db, seq, row[0], waits=False)
     lost = without((span,), merge((*covered, *_on_their_way(db, seq))))

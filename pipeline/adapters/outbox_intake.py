@@ -21,6 +21,8 @@ from pipeline.adapters.outbox_books import Books
 from pipeline.adapters.outbox_bytes import read_heads
 from pipeline.adapters.outbox_draft import AlreadyTaken, Draft, IdUsed, Stored, Taken, contents_of
 from pipeline.adapters.outbox_layout import PIECE_BYTES, PIECES_MAX
+from pipeline.adapters.outbox_past import find_key
+from pipeline.adapters.outbox_suspect import top_seq
 from pipeline.adapters.sqlite import Database
 from pipeline.errors import StoreDamaged, StoreError
 from schemas.errors import InvalidPacket
@@ -46,11 +48,9 @@ def take(
     drafts: Sequence[Draft],
     upload: int | None = None,
 ) -> list[Stored]:
-    """Store `drafts` under the next seqs, inside the caller's transaction. `upload` is where the bytes of the
-    only draft are, if they are not in it."""
-    if db.execute("SELECT epoch FROM epoch ORDER BY n DESC LIMIT 1").get != epoch:
-        raise StoreDamaged("the outbox has begun a new epoch since this program opened it: start it again")
-    first = seq = (db.execute("SELECT max(seq) FROM packet").get or 0) + 1
+    """Store `drafts` under the next seqs of the current `epoch`, inside the caller's transaction. `upload` is
+    where the bytes of the only draft are, if they are not in it."""
+    first = seq = top_seq(db) + 1
     outcomes: list[Stored] = []
     rows: list[tuple[Any, ...]] = []
     bodies: list[tuple[int, bytes]] = []
@@ -90,10 +90,22 @@ def repeated(
     else:
         found = db.execute("SELECT seq FROM packet WHERE key = ? LIMIT 1", (draft.key,)).get
         if found is None:
-            return None
+            return _repeated_past(db, region, draft)
         seq, held = int(found), None if draft.named is None else _contents_held(db, int(found))
+    return _as_repeated(draft, held, PacketId(region, epoch, seq))
+
+
+def _repeated_past(db: apsw.Connection, region: str, draft: Draft) -> AlreadyTaken | IdUsed | None:
+    """The same among the packets of earlier epochs: the center has those."""
+    past = find_key(db, draft.key, with_contents=draft.named is not None)
+    return (
+        None if past is None else _as_repeated(draft, past.contents, PacketId(region, past.epoch, past.seq))
+    )
+
+
+def _as_repeated(draft: Draft, held: bytes | None, known: PacketId) -> AlreadyTaken | IdUsed:
     same = draft.named is None or held is None or held == draft.named.contents
-    return (AlreadyTaken if same else IdUsed)(PacketId(region, epoch, seq))
+    return (AlreadyTaken if same else IdUsed)(known)
 
 
 def _contents_held(db: apsw.Connection, seq: int) -> bytes | None:

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from pipeline.adapters.outbox_aside import take_out
 from pipeline.adapters.outbox_books import Books, lane_cursors, ranges_of, ranges_text
 from pipeline.adapters.outbox_claims import large_of
+from pipeline.adapters.outbox_past import settle_past
 from pipeline.ports import Settled
 from schemas.feed import FactGroup, digests_hash
 from schemas.limits import BATCHED_PACKET_BYTES_MAX
@@ -30,6 +32,10 @@ class _Row(NamedTuple):
     digest: bytes
     status: int | None
     fact_no: int | None
+    pruned_ms: int | None
+
+
+_COLUMNS = ", ".join(_Row._fields)
 
 
 def settled_to(db: apsw.Connection) -> int:
@@ -46,7 +52,7 @@ def settle(
     forks: list[FactGroup] = []
     for position, group in facts:
         if group.epoch != epoch:
-            if position > at:
+            if not settle_past(db, books, position, group) and position > at:
                 books.tally("foreign_facts", total(group.seqs))
             continue
         rows = _rows(db, group.seqs)
@@ -68,18 +74,28 @@ def settle(
 def take_back(db: apsw.Connection, books: Books, above: int) -> int:
     """See `pipeline.ports.Outbox.take_back`."""
     rows: list[Any] = db.execute(
-        "SELECT seq, lane, size, digest, status, fact_no FROM packet WHERE fact_no > ? ORDER BY seq", (above,)
+        f"SELECT {_COLUMNS} FROM packet WHERE fact_no > ? ORDER BY seq", (above,)
     ).fetchall()
     if above < settled_to(db):
         db.execute("UPDATE meta SET value = ? WHERE key = 'settled_to'", (above,))
     seqs = forget_word(db, books, [_Row(*row) for row in rows])
-    if rows:
+    # A later word at whatever position must win over the one that is kept for want of the bytes.
+    db.execute("UPDATE packet SET fact_no = ?1 WHERE fact_no > ?1", (above,))
+    gone = db.execute("UPDATE past SET fact_no = ?1 WHERE fact_no > ?1 RETURNING seq", (above,)).fetchall()
+    if gone:
+        books.tally("not_resendable", len(gone))
+    if seqs:
         books.event("taken back", seqs, f"above {above}")
-    return len(rows)
+    return total(seqs)
 
 
 def forget_word(db: apsw.Connection, books: Books, rows: Sequence[_Row]) -> Ranges:
-    """The center's word on these packets is void: they wait again, whole."""
+    """The center's word on these packets is void: they wait again, whole; returns which do. Those whose
+    attachments are deleted keep their word: what is left of them could not be sent under their digest."""
+    if kept := from_numbers(row.seq for row in rows if row.pruned_ms):
+        rows = [row for row in rows if not row.pruned_ms]
+        books.tally("not_resendable", total(kept))
+        books.event("not resendable", kept, "their attachments were deleted after the verdict")
     cursors = lane_cursors(db)
     again = [(row.lane, row.seq) for row in rows if row.seq <= cursors[row.lane]]
     db.executemany(
@@ -105,8 +121,7 @@ def _rows(db: apsw.Connection, seqs: Ranges) -> list[_Row]:
     rows: list[_Row] = []
     for start, stop in seqs:
         found = db.execute(
-            "SELECT seq, lane, size, digest, status, fact_no FROM packet "
-            "WHERE seq >= ? AND seq < ? ORDER BY seq",
+            f"SELECT {_COLUMNS} FROM packet WHERE seq >= ? AND seq < ? ORDER BY seq",
             (start, stop),
         )
         rows += map(_Row._make, found)
@@ -126,7 +141,9 @@ def _apply(db: apsw.Connection, books: Books, position: int, group: FactGroup, r
     newer = [row for row in rows if row.fact_no is None or row.fact_no < position]
     if not newer:
         return
-    _stop_waiting(db, books, [row for row in newer if row.status is None])
+    first = [row for row in newer if row.status is None]
+    take_out(db, books, [row.seq for row in first])
+    _stop_waiting(db, books, first)
     reasons = json.dumps(group.reasons, ensure_ascii=False) if group.reasons else None
     final_ms = books.now_ms if group.status.final and group.status.receipt else None
     for start, stop in group.seqs:

@@ -6,20 +6,20 @@ each thread of each process opens what it needs for itself.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import apsw
 
-from pipeline.adapters import outbox_claims, outbox_intake, outbox_loss, outbox_settle
-from pipeline.adapters.clock import SystemClock
+from pipeline.adapters import outbox_claims, outbox_intake, outbox_loss, outbox_settle, outbox_suspect
 from pipeline.adapters.disk import Ballast, check_room
-from pipeline.adapters.high_water import HighWaterFile
-from pipeline.adapters.outbox_announced import OutboxAnnounced
+from pipeline.adapters.high_water import HighWaterFiles
+from pipeline.adapters.outbox_aside import RESTATED_MAX, damage_of_large
 from pipeline.adapters.outbox_books import EVENTS_MAX, Books
 from pipeline.adapters.outbox_bytes import read_heads, read_span
 from pipeline.adapters.outbox_draft import Draft, Stored, Taken
@@ -30,12 +30,13 @@ from pipeline.adapters.outbox_layout import (
     LAYOUT,
     UPLOADS_LOCK_NAME,
 )
+from pipeline.adapters.outbox_making import create_outbox as create_outbox
 from pipeline.adapters.outbox_retention import OutboxRetention
+from pipeline.adapters.outbox_suspect import HeldAnnounced, OutboxDoubts
 from pipeline.adapters.sqlite import Database
-from pipeline.errors import DiskFull, NotFound, UsageError
+from pipeline.errors import DiskFull, NotFound
 from pipeline.ports import Batch, Chunk, EntryId, Sent, Settled
 from schemas.feed import FactGroup
-from schemas.identity import check_region, new_epoch
 from schemas.lanes import Lane
 from schemas.ranges import Ranges
 
@@ -64,23 +65,30 @@ class SqliteOutbox:
         self._database = Database(folder / FILE_NAME, LAYOUT)
         self._lock_path = folder / UPLOADS_LOCK_NAME
         self._ballast = Ballast(folder / BALLAST_NAME, settings.ballast_bytes)
-        self._local = threading.local()
-        self.announced = OutboxAnnounced(self._database, self._write)
+        self._high_water = HighWaterFiles(settings.high_water or folder / HIGH_WATER_NAME)
+        self.announced = HeldAnnounced(self._database, self._write)
         self.retention = OutboxRetention(self._database, self._write)
-        db = self._database.db
-        self.region = str(db.execute("SELECT value FROM meta WHERE key = 'region'").get)
-        self.epoch = str(db.execute("SELECT epoch FROM epoch ORDER BY n DESC LIMIT 1").get)
+        self.doubts = OutboxDoubts(self._database, self._write, self._began_epoch)
+        self._epoch_lock, self._epoch_n = threading.Lock(), 0
+        self._restated: Counter[int] = Counter()
+        with self._database.read() as db:
+            self.region = str(db.execute("SELECT value FROM meta WHERE key = 'region'").get)
+            self.epoch = ""
+            self._follow_epoch(db)
 
     def check(self, now_ms: int) -> None:
         """What is done once at opening: sweep what dead processes left, notice a lost tail of acknowledged
-        packets (then a new epoch begins, with an event), lay out the ballast."""
+        packets (then there is doubt about what the center has, with an event), lay out the ballast."""
         outbox_intake.sweep(self._database, self._lock_path)
         said = self._high_water.read()
         with self._write(now_ms) as (db, books):
-            lost = outbox_loss.find(db, said)
+            top = outbox_suspect.top_seq(db)
+            lost = outbox_loss.find(db, said, top)
             if lost is not None:
-                self.epoch = outbox_loss.begin_epoch(db, books, lost, now_ms)
-            highest = db.execute("SELECT max(seq) FROM packet").get or 0
+                outbox_loss.count_loss(db, books, lost, self.epoch)
+                seqs = lost.seqs if lost.epoch == self.epoch else ((top + 1, top + 2),)
+                outbox_suspect.note(db, books, seqs, "enqueued packets are gone: the center may have them")
+            highest = int(db.execute("SELECT max(seq) FROM packet").get or 0)
         if highest or lost is not None:
             self._high_water.raise_to(self.epoch, highest)
         self._ballast.lay(self.settings.low_water_bytes)
@@ -88,10 +96,7 @@ class SqliteOutbox:
     def close(self) -> None:
         """Close what this thread holds open."""
         self._database.close()
-        held: HighWaterFile | None = getattr(self._local, "high_water", None)
-        if held is not None:
-            held.close()
-            self._local.high_water = None
+        self._high_water.close()
 
     # --- taking packets in --------------------------------------------------------------------------
 
@@ -101,6 +106,7 @@ class SqliteOutbox:
         Raises `DiskFull` (nothing of them is stored) or another `StoreError`."""
         check_room(self.folder, sum(draft.size for draft in drafts), self.settings.low_water_bytes)
         with self._database.write() as db:
+            self._follow_epoch(db)
             books = Books(db, now_ms, self.settings.events_max)
             outcomes = outbox_intake.take(db, books, self.region, self.epoch, drafts)
             books.close()
@@ -119,6 +125,7 @@ class SqliteOutbox:
         with outbox_intake.uploading(self._lock_path):
             upload = outbox_intake.upload(self._database, draft, now_ms)
             with self._database.write() as db:
+                self._follow_epoch(db)
                 books = Books(db, now_ms, self.settings.events_max)
                 (outcome,) = outbox_intake.take(db, books, self.region, self.epoch, [draft], upload)
                 if isinstance(outcome, Taken):
@@ -151,6 +158,8 @@ class SqliteOutbox:
         if not outbox_claims.something_waits(self._database.db, lanes):
             return None
         with self._write(now_ms) as (db, books):
+            if outbox_suspect.in_doubt(db):
+                return None
             for lane in lanes:
                 claimed = outbox_claims.claim(db, books, entry, lane, batch_bytes_max, chunk_bytes_max)
                 if claimed is not None:
@@ -164,7 +173,11 @@ class SqliteOutbox:
     def cover(self, partly: dict[int, Ranges], done: Sequence[EntryId]) -> None:
         """See the port."""
         with self._write(None) as (db, books):
-            outbox_claims.cover(db, books, partly, done)
+            shrunk = outbox_claims.cover(db, books, partly, done)
+        self._restated.update(shrunk)
+        for seq in shrunk:
+            if self._restated[seq] >= RESTATED_MAX:
+                self._verify(seq)
 
     def requeue(self, lost: Sequence[Sent], now_ms: int) -> int:
         """See the port."""
@@ -180,7 +193,10 @@ class SqliteOutbox:
             at = outbox_settle.settled_to(db)
             if start is not None and start != at:
                 return Settled(at, (), ())
-            return outbox_settle.settle(db, books, self.epoch, facts, to)
+            done = outbox_settle.settle(db, books, self.epoch, facts, to)
+            for group in done.forks:
+                outbox_suspect.note(db, books, group.seqs, "the center has other packets under these numbers")
+            return done
 
     def settled_to(self) -> int:
         """See the port."""
@@ -194,6 +210,8 @@ class SqliteOutbox:
     def heads(self, seqs: Iterable[int]) -> dict[int, bytes]:
         """See the port."""
         with self._database.read() as db:
+            if self._follow_epoch(db):
+                return {}  # the seqs that were meant are of an epoch that is over
             return read_heads(db, seqs)
 
     # --- beyond the port ----------------------------------------------------------------------------
@@ -225,6 +243,7 @@ class SqliteOutbox:
         is on its way can still be settled: the next try finds room."""
         try:
             with self._database.write() as db:
+                self._follow_epoch(db)
                 books = Books(db, now_ms or 0, self.settings.events_max)
                 yield db, books
                 books.close()
@@ -232,44 +251,30 @@ class SqliteOutbox:
             self._ballast.give_up()
             raise
 
+    def _follow_epoch(self, db: apsw.Connection) -> bool:
+        """The epoch as it is now: another process may have begun a new one. Returns whether it is another.
+        It never goes back, though another thread may have looked before us and come here after us."""
+        row: Any = db.execute("SELECT n, epoch FROM epoch ORDER BY n DESC LIMIT 1").fetchone()
+        n, epoch = row
+        with self._epoch_lock:
+            if n <= self._epoch_n:
+                return False
+            self._epoch_n, self.epoch = n, str(epoch)
+        return True
+
+    def _verify(self, seq: int) -> None:
+        """The center has thrown the bytes of this large packet away again: are ours whole?"""
+        with self._database.read() as db:
+            why = damage_of_large(db, seq)
+        if why:
+            with self._write(None) as (db, books):
+                outbox_claims.put_large_aside(db, books, seq, why)
+
     def _promise(self, outcomes: Sequence[Stored]) -> None:
-        taken = [one.id.seq for one in outcomes if isinstance(one, Taken)]
+        taken = [one.id for one in outcomes if isinstance(one, Taken)]
         if taken:
-            self._high_water.raise_to(self.epoch, taken[-1])
+            self._high_water.raise_to(taken[-1].epoch, taken[-1].seq)
 
-    @property
-    def _high_water(self) -> HighWaterFile:
-        """This thread's own handle in this process."""
-        local = self._local
-        if getattr(local, "pid", 0) != os.getpid() or getattr(local, "high_water", None) is None:
-            local.high_water = HighWaterFile(self.settings.high_water or self.folder / HIGH_WATER_NAME)
-            local.pid = os.getpid()
-        held: HighWaterFile = local.high_water
-        return held
-
-
-def create_outbox(
-    folder: str | os.PathLike[str],
-    region: str,
-    now_ms: int | None = None,
-    epoch: Callable[[], str] = new_epoch,
-) -> None:
-    """Make the outbox of `region` in `folder` (made with mode 0700 if it is not there).
-
-    Raises `UsageError` if there is one of another region; one of the same region is left as it is."""
-    check_region(region)
-    folder = Path(folder)
-    now_ms = SystemClock().now_ms() if now_ms is None else now_ms
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = Database.create(folder / FILE_NAME, LAYOUT)
-    try:
-        with database.write() as db:
-            held = db.execute("SELECT value FROM meta WHERE key = 'region'").get
-            if held is not None and held != region:
-                raise UsageError(f"{folder} holds the outbox of region {held}, not of {region}")
-            if held is None:
-                made = [("region", region), ("made_ms", now_ms), ("settled_to", 0)]
-                db.executemany("INSERT INTO meta VALUES (?, ?)", made)
-                db.execute("INSERT INTO epoch(epoch, began_ms, why) VALUES (?, ?, 'made')", (epoch(), now_ms))
-    finally:
-        database.close()
+    def _began_epoch(self) -> None:
+        self._follow_epoch(self._database.db)
+        self._high_water.raise_to(self.epoch, self.highest_seq())

@@ -28,6 +28,9 @@ BUSY_S = 30.0
 _BUSY_POLL_S = 0.000_5
 _BUSY_POLL_S_MAX = 0.002
 
+#: What to do about a file that is not whole any more.
+_REBUILD = "Stop this side, keep the folder, and rebuild it in an empty one: titian init region --rebuild"
+
 #: Connections that belong to another process (before a fork): kept so that nothing closes them here.
 _left_alone: list[apsw.Connection] = []
 
@@ -49,10 +52,16 @@ class Layout:
     migrations: Sequence[str]
 
 
+#: Which file a path led to: device and inode.
+_Place = tuple[int, int]
+
+
 class _Local(threading.local):
     pid: int = 0
     connection: apsw.Connection | None = None
     suspect: bool = False
+    place: _Place | None = None
+    log_place: _Place | None = None
 
 
 class Database:
@@ -111,11 +120,13 @@ class Database:
                     with suppress(apsw.Error):
                         db.execute("ROLLBACK")
                 raise
+        self.check_place(written=True)
 
     @contextmanager
     def read(self) -> Iterator[apsw.Connection]:
         """One consistent view of the file."""
         db = self.db
+        self.check_place()
         with self._translated():
             db.execute("BEGIN")
             try:
@@ -135,6 +146,25 @@ class Database:
         with suppress(apsw.Error):
             connection.close()
 
+    def check_place(self, *, written: bool = False) -> None:
+        """Raise `StoreError` unless the path still leads to the file that is open (microseconds): SQLite goes
+        on in a deleted one without a word. After a commit (`written`) the log is looked at as well."""
+        local = self._local
+        if local.connection is None or local.place is None:
+            return
+        gone = _place_of(self.path) != local.place
+        if written and not gone:
+            log = _place_of(self.path.with_name(self.path.name + "-wal"))
+            gone = log is None or (local.log_place is not None and log != local.log_place)
+            local.log_place = log
+        if gone:
+            self.close()  # what is there now is opened anew
+            raise StoreError(
+                f"{self.path} was deleted or replaced while it was in use: nothing that was enqueued since "
+                "is safe. Stop this side, see who did it, restore the folder or rebuild it (titian init region "
+                "--rebuild), and enqueue again what was enqueued since"
+            )
+
     # --- opening ------------------------------------------------------------------------------------
 
     def _open(self) -> apsw.Connection:
@@ -143,6 +173,7 @@ class Database:
             raise NotFound(
                 f"there is no {self.layout.name} at {self.path}; make one with: titian init region"
             )
+        self._local.place, self._local.log_place = _place_of(self.path), None
         db = apsw.Connection(str(self.path), flags=flags)
         db.set_busy_handler(busy_handler())
         db.execute("PRAGMA synchronous=FULL")
@@ -152,7 +183,10 @@ class Database:
         else:
             db.execute("PRAGMA journal_size_limit=67108864")
         if db.pragma("application_id") != self.layout.application_id:
-            raise StoreDamaged(f"{self.path} is no {self.layout.name} of Titian")
+            raise StoreDamaged(
+                f"{self.path} is no {self.layout.name} of Titian: it is empty or another program's file. "
+                f"{_REBUILD}"
+            )
         if db.pragma("journal_mode") != "wal":
             raise StoreDamaged(f"{self.path} is not in WAL mode: it was changed by something else")
         self._check_version(db)
@@ -203,7 +237,7 @@ class Database:
             raise apsw.BusyError("the log cannot be emptied")
         said = db.execute("PRAGMA quick_check(1)").get
         if said != "ok":
-            raise StoreDamaged(f"{self.path} did not survive an I/O error: {said}")
+            raise StoreDamaged(f"{self.path} did not survive an I/O error: {said}. {_REBUILD}")
 
     # --- errors -------------------------------------------------------------------------------------
 
@@ -225,7 +259,7 @@ class Database:
         if isinstance(why, apsw.BusyError | apsw.LockedError):
             return StoreError(f"another program has held {where} for {BUSY_S:.0f} s; find and stop it")
         if isinstance(why, apsw.CorruptError | apsw.NotADBError):
-            return StoreDamaged(f"{where} is damaged ({why}); stop this side and rebuild it")
+            return StoreDamaged(f"{where} is damaged ({why}). {_REBUILD}")
         if isinstance(why, apsw.IOError):
             return StoreError(
                 f"the disk could not read or write {where} ({why}). Look at the disk, then run it again: it "
@@ -234,6 +268,15 @@ class Database:
         if isinstance(why, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
             return StoreError(f"{where} cannot be opened for writing ({why}); look at its owner and mode")
         return StoreError(f"{where}: {type(why).__name__}: {why}")
+
+
+def _place_of(path: Path) -> _Place | None:
+    """Which file the path leads to now; `None` where it leads to none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def busy_handler(busy_s: float = BUSY_S) -> Callable[[int], bool]:

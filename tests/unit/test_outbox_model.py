@@ -187,6 +187,9 @@ class OutboxMachine(RuleBasedStateMachine):
         assert done.to == self.outbox.settled_to() == max(before, self.position)
         assert done.forks == ((said,) if wrong == 0 else ())
         assert done.settled == (seqs if wrong > 1 else ())
+        if wrong == 0:  # nothing goes until it is known that the center has none of them
+            assert self.outbox.claim(EntryId(self.session, self.n + 1), list(Lane), 1, 1, 3_000) is None
+            assert self.outbox.doubts.end((), 3_000) == ""
         if wrong > 1:
             self.learn(said, position)
 

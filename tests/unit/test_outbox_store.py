@@ -374,24 +374,32 @@ def _lose_tail(tmp_path: Path) -> SqliteOutbox:
     return outbox
 
 
-def test_a_lost_tail_is_noticed_counted_and_begins_a_new_epoch(tmp_path: Path) -> None:
+def test_a_lost_tail_is_noticed_and_counted_once_and_nothing_is_sent_until_the_center_was_asked(
+    tmp_path: Path,
+) -> None:
     old = _lose_tail(tmp_path).epoch
     outbox = SqliteOutbox(tmp_path, SMALL_DISK)
-    outbox.check(9_000)
-    assert outbox.epoch != old
+    for _ in range(2):
+        outbox.check(9_000)
+        assert outbox.claim(EntryId(1, 1), ALL_LANES, 10_000, 10_000, 1) is None
     reader = OutboxReader(tmp_path)
     meta = reader.meta()
-    assert (meta.epochs, meta.tallies) == ((old, outbox.epoch), {"lost": 2})
+    assert (meta.epochs, meta.tallies) == ((old,), {"lost": 2})
     loss = next(one for one in reader.events() if one.what == "loss")
     assert (loss.seqs, loss.at_ms) == (((4, 6),), 9_000)
-    outbox.check(9_000)
-    assert reader.meta().epoch == outbox.epoch
+    assert outbox.take([draft(9)], 1) == [Taken(PacketId("1806", old, 6))]  # above all that was promised
+    begun = outbox.doubts.end((), 9_500)
+    assert (old, begun) == reader.meta().epochs
+    outbox.check(9_900)
+    assert reader.meta().tallies == {"lost": 2}
+    assert HighWaterFile(tmp_path / HIGH_WATER_NAME).read() == HighWater(begun, 3)
 
 
 def test_after_a_loss_what_the_center_has_not_spoken_of_goes_on_under_new_identities(tmp_path: Path) -> None:
     old = _lose_tail(tmp_path).epoch
     outbox = SqliteOutbox(tmp_path, SMALL_DISK)
     outbox.check(9_000)
+    outbox.doubts.end((), 9_000)
     batch = outbox.claim(EntryId(1, 1), ALL_LANES, 10_000, 10_000, 1)
     assert batch is not None
     assert not isinstance(batch, Chunk)
@@ -407,11 +415,28 @@ def test_after_a_loss_what_the_center_has_not_spoken_of_goes_on_under_new_identi
     assert reader.counts()[Lane.RECORD].total.packets == 2
 
 
-def test_a_program_that_had_the_outbox_open_over_a_new_epoch_is_told_so(tmp_path: Path) -> None:
+def test_a_program_that_had_the_outbox_open_over_a_new_epoch_goes_on_in_it(tmp_path: Path) -> None:
     before = _lose_tail(tmp_path)
-    SqliteOutbox(tmp_path, SMALL_DISK).check(9_000)
-    with pytest.raises(StoreDamaged, match="new epoch"):
-        before.take([draft(9)], 1)
+    old = before.epoch
+    outbox = SqliteOutbox(tmp_path, SMALL_DISK)
+    outbox.check(9_000)
+    begun = outbox.doubts.end((), 9_000)
+    assert before.epoch == old != begun
+    assert before.take([draft(9)], 1) == [Taken(PacketId("1806", begun, 3))]
+    assert before.take_large(draft(10, 700_000), 1) == Taken(PacketId("1806", begun, 4))
+    assert HighWaterFile(tmp_path / HIGH_WATER_NAME).read() == HighWater(begun, 4)
+    assert before.heads([1]) != {}
+    before.close()
+    outbox.close()
+
+
+def test_heads_of_an_epoch_that_is_over_are_not_those_of_the_new_one(tmp_path: Path) -> None:
+    before = _lose_tail(tmp_path)
+    outbox = SqliteOutbox(tmp_path, SMALL_DISK)
+    outbox.check(9_000)
+    outbox.doubts.end((), 9_000)
+    assert before.heads([1]) == {}  # whoever asks does not know yet that there is another epoch
+    assert set(before.heads([1])) == {1}
 
 
 def test_a_flipped_bit_in_the_log_does_not_lose_packets_silently(tmp_path: Path) -> None:
@@ -428,7 +453,7 @@ def test_a_flipped_bit_in_the_log_does_not_lose_packets_silently(tmp_path: Path)
     (tmp_path / f"{FILE_NAME}-wal").write_bytes(wal)
     again = SqliteOutbox(tmp_path, SMALL_DISK)
     again.check(9_000)
-    assert again.epoch != outbox.epoch
+    assert again.doubts.there_are()
     assert OutboxReader(tmp_path).meta().tallies["lost"] >= 1
 
 
