@@ -19,6 +19,7 @@ from workers import (
     cli_enqueue,
     cli_linksim,
     cli_look,
+    cli_reconcile,
     cli_records,
     cli_run,
     cli_setup,
@@ -35,7 +36,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (cli_run, cli_setup, cli_enqueue, cli_look, cli_records, cli_steer, cli_doctor, cli_linksim):
+for group in (
+    cli_run,
+    cli_setup,
+    cli_enqueue,
+    cli_look,
+    cli_records,
+    cli_reconcile,
+    cli_steer,
+    cli_doctor,
+    cli_linksim,
+):
     group.register(app)
 
 

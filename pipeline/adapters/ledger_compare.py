@@ -1,7 +1,7 @@
 """Steps 4 to 6: what the ledger says to the questions of a reconciliation (`schemas.compare`).
 
-Each function is an answerer: `(connection, region, args, at) -> (payload, to, done)`, one bounded piece of
-work in a transaction that only reads. Digests of records are summed up by the database from `record.leaf`
+Each function is `(connection, region, args, at) -> (payload, to, done)`: one bounded piece of work in a
+transaction that only reads. Digests of records are summed up by the database from `record.leaf`
 over ranges of the primary key; packets are read in the order of theirs. A question that cannot be read, or of
 something that this region never had, is answered with nothing.
 """
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, case, func, select
 
+from pipeline.adapters.ledger_shelf import LedgerShelf
 from pipeline.adapters.ledger_tables import EPOCH, PACKET, RECORD, REGION
 from schemas.compare import (
     DAY_MS,
@@ -45,7 +46,8 @@ from schemas.verdicts import Status
 RECORDS_A_CALL, LISTED_A_CALL, BY_DAY_A_CALL = 1_000_000, 1_500, 250_000
 _STATUSES = range(1, 9)
 
-Answered = tuple[bytes, int, bool]
+Answered: TypeAlias = tuple[bytes, int, bool]
+Answerer: TypeAlias = Callable[[Any, str, bytes, int], Answered]
 
 
 def compare_records(connection: Connection, region: str, args: bytes, at: int) -> Answered:
@@ -106,11 +108,19 @@ def compare_packets(connection: Connection, region: str, args: bytes, at: int) -
     return _seqs(connection, epoch, asked.bounds, at)
 
 
-#: What this file answers.
-ANSWERERS: dict[str, Callable[[Connection, str, bytes, int], Answered]] = {
-    RECORDS: compare_records,
-    LIST_RECORDS: list_records,
-    PACKETS: compare_packets,
+def _answerer(answers: Callable[[Connection, str, bytes, int], Answered]) -> Answerer:
+    def answer(reader: LedgerShelf, region: str, args: bytes, at: int) -> Answered:
+        with reader._store.read() as connection:
+            return answers(connection, region, args, at)
+
+    return answer
+
+
+#: What this file answers, in the form of `pipeline.center.answers`.
+ANSWERERS: dict[str, Answerer] = {
+    RECORDS: _answerer(compare_records),
+    LIST_RECORDS: _answerer(list_records),
+    PACKETS: _answerer(compare_packets),
 }
 
 
