@@ -22,12 +22,16 @@ from pipeline.adapters.ledger_losses_page import CAME_BEFORE, HERE, OverEpoch, r
 from pipeline.adapters.ledger_shelf import LedgerShelf
 from pipeline.adapters.ledger_tables import ANNOUNCED, EPOCH, PACKET, REGION, SETTING, TALLY, WAS
 from schemas.asks import PAYLOAD_BYTES_MAX
+from schemas.errors import SchemaError
+from schemas.identity import PacketId
 from schemas.limits import INTEGER_MAX
 from schemas.losses import LOSS_BYTES, LOSSES_A_PAYLOAD, Loss, Why, pack_losses
+from schemas.packet import Packet
 from schemas.verdicts import Status
 
 #: The version of the ledger from which on it is known how far an epoch had got.
 _SINCE_VERSION = 4
+_HEADS_MAX = 16
 
 
 class LedgerLosses(LedgerShelf):
@@ -62,6 +66,27 @@ class LedgerLosses(LedgerShelf):
         """How many packets that region lost. Cheap."""
         with self._store.read() as connection:
             return losses_count(connection, region)
+
+    def heads_of(self, region: str, nik: bytes) -> list[Packet]:
+        """What that region's packets about a citizen say (8 bytes of the hash of the NIK; two citizens may
+        share them), the newest first, some of them at most."""
+        key = int.from_bytes(nik, "big", signed=True)
+        chosen = (
+            select(EPOCH.c.epoch, PACKET.c.seq)
+            .join(EPOCH, EPOCH.c.id == PACKET.c.epoch_id)
+            .where(PACKET.c.nik_key == key, PACKET.c.region == region, HERE)
+            .order_by(PACKET.c.received_ms.desc())
+            .limit(_HEADS_MAX)
+        )
+        with self._store.read() as connection:
+            names = [PacketId(region, row.epoch, row.seq) for row in connection.execute(chosen)]
+        return [head for head in map(self._readable, names) if head is not None]
+
+    def _readable(self, packet: PacketId) -> Packet | None:
+        try:
+            return self.head(packet)
+        except SchemaError:  # its bytes are damaged: others may say it
+            return None
 
     def over(self, region: str) -> list[OverEpoch]:
         """The region's epochs that are over, oldest first."""

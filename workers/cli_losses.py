@@ -1,0 +1,195 @@
+"""The command over what is lost: `losses`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from workers.cli_common import Data, Json, Region, folder_of, note
+
+if TYPE_CHECKING:
+    from pipeline.adapters.folder import Folder
+    from pipeline.adapters.registry_asks import Asked
+
+#: How long a region waits for the center's answer, seconds, and how often it looks.
+TIMEOUT_S = 30.0
+_POLL_S = 0.1
+_Csv = Annotated[
+    str | None,
+    typer.Option("--csv", metavar="FILE|-", help="A table for the office, as CSV.", show_default=False),
+]
+
+
+def losses(
+    data: Data = None,
+    as_json: Json = False,
+    csv: _Csv = None,
+    region: Region = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=0, help="Show at most so many in the table.")
+    ] = 200,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="At a region: what the center said last, without asking.")
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", metavar="S", min=0.0, help="At a region: wait so long for the center."),
+    ] = None,
+) -> None:
+    """Which packets were recorded and never came, since a disk died: whom to ask again, and nobody else.
+
+    \b
+    Examples:
+      titian losses --data region
+      titian losses --data region --csv losses.csv      (opens in a spreadsheet)
+      titian losses --data center --region 1806 --json
+    """
+    from pipeline.errors import UsageError
+    from workers import render
+    from workers.cli_losses_csv import write_csv
+
+    if as_json and csv is not None:
+        raise UsageError("--json and --csv do not go together: run it twice")
+    folder = folder_of(data, "center" if region is not None else None)
+    if folder.settings.side == "center" and (offline or timeout is not None):
+        raise UsageError("--offline and --timeout are for a region: the center has its own ledger")
+    found = _center(folder, region) if folder.settings.side == "center" else _region(folder, offline, timeout)
+    if as_json:
+        render.print_json(found)
+    elif csv is not None:
+        rows = write_csv(found["losses"], csv)
+        if csv != "-":
+            note(f"{rows} lines in {csv}" if rows else f"nothing is lost: {csv} has only its header")
+    else:
+        _show(found, limit)
+
+
+def _center(folder: Folder, region: str | None) -> dict[str, Any]:
+    from pipeline.adapters.ledger_losses import LedgerLosses
+    from pipeline.inspection.losses import center_losses
+    from workers.looking import CenterLook, look
+
+    store = look(folder, region)
+    assert isinstance(store, CenterLook)
+    return center_losses(LedgerLosses.of(store.ledger), region)
+
+
+# --- a region asks ----------------------------------------------------------------------------------
+
+
+def _region(folder: Folder, offline: bool, timeout: float | None) -> dict[str, Any]:
+    from pipeline.adapters.clock import SystemClock
+    from pipeline.errors import NotFound
+    from pipeline.inspection.losses import of_registry, region_losses
+    from schemas.losses import unpack_losses
+
+    answer, live = _answer(folder, offline, TIMEOUT_S if timeout is None else timeout)
+    if not answer.payloads:
+        raise NotFound("the center does not know loss lists: it has to be updated first")
+    said = unpack_losses(answer.payloads)
+    citizens = of_registry(folder.path, (loss.nik for loss in said.losses))
+    as_of_ms = answer.answered_ms or answer.asked_ms
+    return region_losses(folder.settings.region, said, citizens, as_of_ms, SystemClock().now_ms(), live)
+
+
+def _answer(folder: Folder, offline: bool, timeout_s: float) -> tuple[Asked, bool]:
+    """The center's answer, and whether it was given just now. Raises `Unreachable` where there is none."""
+    from pipeline.errors import Unreachable
+    from workers.looking import is_running, link_of
+
+    if offline:
+        return _last(folder, "nothing was asked"), False
+    if not is_running(folder):
+        raise Unreachable(
+            "this region does not run, so nobody can ask the center: start `titian up`, or "
+            "`titian losses --offline` for what it said last"
+        )
+    state = link_of(folder).state
+    if state == "down":
+        return _last(folder, "the link is down"), False
+    answer = _ask(folder, timeout_s)
+    if answer is not None:
+        return answer, True
+    return _last(folder, f"the center did not answer within {timeout_s:g} s"), False
+
+
+def _ask(folder: Folder, timeout_s: float) -> Asked | None:
+    from pipeline.adapters.clock import SystemClock
+    from pipeline.adapters.registry_sqlite import SqliteRegistry
+    from schemas.asks import LOSSES
+
+    registry = SqliteRegistry(folder.path)
+    try:
+        number = registry.ask(LOSSES, b"", SystemClock().now_ms())
+        end_s = time.monotonic() + timeout_s
+        while True:
+            answer = registry.answered(number)
+            if answer is not None and answer.answered_ms is not None:
+                return answer
+            left_s = end_s - time.monotonic()
+            if left_s <= 0:
+                return None
+            time.sleep(min(_POLL_S, left_s))
+    finally:
+        registry.close()
+
+
+def _last(folder: Folder, why: str) -> Asked:
+    """What the center said last; says that, and why, on stderr."""
+    from pipeline.adapters.clock import SystemClock
+    from pipeline.errors import Unreachable
+    from pipeline.inspection.losses import last_answer
+    from workers import render
+
+    answer = last_answer(folder.path)
+    if answer is None or answer.answered_ms is None:
+        raise Unreachable(
+            f"{why}, and the center has said nothing of losses yet: run it again when it is there"
+        )
+    age_s = max(0.0, (SystemClock().now_ms() - answer.answered_ms) / 1000)
+    note(f"{why}: this is what the center said {render.span(age_s)} ago")
+    return answer
+
+
+# --- for people -------------------------------------------------------------------------------------
+
+
+def _show(found: dict[str, Any], limit: int) -> None:
+    from pipeline.inspection.losses import is_range, range_text
+    from workers import render
+
+    if not found["count"]:
+        print("nothing is lost: all that was recorded before the last new start is at the center")
+        return
+    listed = found["losses"][:limit]
+    known = [_row(one) for one in listed if not is_range(one)]
+    if known:
+        render.table(["packet", "why", "recorded", "size", "NIK", "nama"], known, right=[3])
+    for one in listed:
+        if is_range(one):
+            print(f"{one['region']}-{one['epoch']} {range_text(one)}")
+    if len(found["losses"]) > limit:
+        note(f"{len(found['losses']) - limit:,} lines more: --csv FILE has them all, --limit shows more")
+    parts = ", ".join(f"{n:,} {why}" for why, n in found["by_why"].items())
+    what = "a packet is" if found["count"] == 1 else f"{found['count']:,} packets are"
+    print(f"{what} lost ({parts}): these citizens have to be asked again, and nobody else")
+
+
+def _row(one: dict[str, Any]) -> list[str]:
+    from workers import render
+
+    size = "-" if one["size"] is None else render.size(one["size"])
+    if one["held_bytes"]:
+        size = f"{render.size(one['held_bytes'])} of {size}"
+    niks = " / ".join(who["nik"] for who in one["citizens"]) or (
+        f"unknown ({one['nik_hash']})" if one["nik_hash"] else "unknown"
+    )
+    nama = " / ".join(render.clean(who["nama"]) for who in one["citizens"] if who["nama"])
+    return [one["id"], one["why"], one["recorded"] or "-", size, niks, nama or "-"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command."""
+    app.command()(losses)
