@@ -120,9 +120,9 @@ def end(db: apsw.Connection, books: Books, foreign: Ranges) -> str:
         "new epoch",
         doubted,
         "this folder was older than what it had promised: a backup was restored, it is a copy, or its end "
-        f"was lost. It goes on as epoch {epoch}: {moved} packets that the center has not are numbered anew, and "
-        f"under {total(foreign)} numbers it has others"
-        + (f", {found} of them taken for lost" if found else ""),
+        f"was lost. It goes on as epoch {epoch}: {moved} packets that the center has not are numbered anew, "
+        f"and under {total(foreign)} numbers it has others"
+        + (f" ({found} of them were taken for lost)" if found else ""),
     )
     return epoch
 

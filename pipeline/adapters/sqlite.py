@@ -161,8 +161,8 @@ class Database:
             self.close()  # what is there now is opened anew
             raise StoreError(
                 f"{self.path} was deleted or replaced while it was in use: nothing that was enqueued since "
-                "is safe. Stop this side, see who did it, restore the folder or rebuild it (titian init region "
-                "--rebuild), and enqueue again what was enqueued since"
+                "is safe. Stop this side, see who did it, restore the folder or rebuild it "
+                "(titian init region --rebuild), and enqueue again what was enqueued since"
             )
 
     # --- opening ------------------------------------------------------------------------------------

@@ -22,10 +22,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol, runtime_checkable
 
 from pipeline.ports import EntryId, Sent
 from schemas.lanes import Lane
 from schemas.ranges import Ranges, covers, without
+
+
+@runtime_checkable
+class StreamWatch(Protocol):
+    """A voice that wants to know when nothing lies in the stream, of whomever."""
+
+    def stream_was_empty(self, n: int) -> None:
+        """`up` held nothing when its length was asked for, before want `n` was sent."""
+
 
 #: The number of an instance's first want: what an earlier one left in `ctl` lies before it.
 FIRST_WANT = 1
@@ -133,6 +143,10 @@ class Flights:
         """What was claimed under `entry`, while it is on its way."""
         flight = self._by_entry.get(entry)
         return None if flight is None else flight.sent
+
+    def forget(self) -> None:
+        """All of them are of an epoch that is over."""
+        self._by_entry.clear()
 
     def drop(self, entries: Iterable[EntryId]) -> None:
         """Forget frames: they are settled, covered or requeued."""

@@ -106,6 +106,7 @@ class Push:
         now_s = self.clock.now_s()
         if self.speaker.superseded:
             return Pushed(waits="superseded")
+        self._follow_epoch()
         settled, forks = self._settle(self.registry.cursors())
         if now_s < self.backoff.until_s:
             return Pushed(settled=settled, forks=forks, waits="denied" if self.denied else "link down")
@@ -136,6 +137,8 @@ class Push:
         for length in self.link.lengths():
             mark, next_n = self._asked.popleft()
             self._flights.observe(length, next_n, mark)
+            if not length:
+                self._speech.stream_was_empty(next_n)
         for outcome in self.link.outcomes(wait_s):
             if isinstance(outcome, Accepted):
                 self._flights.accept(outcome.entry)
@@ -205,14 +208,17 @@ class Push:
 
     def _speak(self, now_s: float) -> None:
         cursors = self.registry.cursors()
-        if not self._speech.due(now_s, cursors, len(self._flights) > 0) or now_s < self._holds.full_until_s:
+        due = self._speech.due(now_s, cursors, len(self._flights) > 0)
+        self._follow_epoch()  # a voice may have come to the end of a doubt
+        if not due or now_s < self._holds.full_until_s:
             return
-        if len(self._flights):
+        if len(self._flights) or self._speech.holds():
             self.link.ask_length()
             self._asked.append((self._flights.mark(), self.speaker.next_n()))
         for frame in self._speech.frames(now_s, cursors):
             self.link.send_control(frame)
-        self._came_up()
+        self.backoff.worked()
+        self.denied = ""
 
     # --- what is sent ---------------------------------------------------------------------------
 
@@ -231,7 +237,7 @@ class Push:
                 claimed = self._claim(self.lanes.next(), self._framer.batch_bytes_max(aim), aim)
                 nothing = self._holds.why_urgent(now_s, aim) or "nothing waits"
                 waits = "paused or capped" if self.lanes.held else nothing
-            if claimed is None:
+            if claimed is None or self._follow_epoch():  # what was claimed is of the new one: it is judged
                 return frames, packets, sent_bytes, waits
             frame = self._framer.frame_of(claimed, 0.0 if view is None else view.rate_bytes_s)
             sent = sent_of(claimed)
@@ -276,7 +282,15 @@ class Push:
             self._last = before
         return claimed
 
-    # --- up and down ----------------------------------------------------------------------------
+    def _follow_epoch(self) -> bool:
+        """Whether the outbox has begun a new epoch; then what was sent and told of the old one is over."""
+        if self._framer.epoch == self.outbox.epoch:
+            return False
+        self._framer.epoch = self.outbox.epoch
+        self._announcer = self._speech.announcer = Announcer(self.told)
+        self._flights.forget()
+        self._flights.recall(self.outbox.in_flight(), self.speaker.next_n())
+        return True
 
     def _went_down(self, now_s: float) -> None:
         self._flights.cut()
@@ -284,7 +298,3 @@ class Push:
         self.link.close()
         self.speaker.repeat()
         self.backoff.failed(now_s)
-
-    def _came_up(self) -> None:
-        self.backoff.worked()
-        self.denied = ""

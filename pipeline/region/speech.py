@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.ports import Clock, Cursors, Outbox
 from pipeline.region.announcer import Announcer
+from pipeline.region.flights import StreamWatch
 from pipeline.region.framing import Framer
 from pipeline.region.level import level_in_force
 from pipeline.region.speaker import Speaker
@@ -61,6 +62,12 @@ class Speech:
     def holds(self) -> str:
         """Why a voice wants no packet sent now, in a word; empty where none does."""
         return next((why for why in (voice.holds() for voice in self.voices) if why), "")
+
+    def stream_was_empty(self, n: int) -> None:
+        """`up` held nothing before want `n` was sent."""
+        for voice in self.voices:
+            if isinstance(voice, StreamWatch):
+                voice.stream_was_empty(n)
 
     def _level(self) -> int:
         return level_in_force(self.speaker.level_bytes, self.level_bytes)
