@@ -105,7 +105,8 @@ class LogPart(_Part):
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. `side` says which half of the file counts."""
+    """Everything that can be set. `side` says which half of the file counts. `mirror`: a folder on a second
+    disk, where a region's packets are put as they are enqueued (empty: none)."""
 
     model_config = SettingsConfigDict(
         env_prefix="TITIAN_", env_nested_delimiter="__", extra="forbid", frozen=True
@@ -114,6 +115,7 @@ class Settings(BaseSettings):
     version: Literal[1]
     side: Literal["region", "center"]
     region: str = ""
+    mirror: str = ""
     broker: Broker = Broker()
     outbox: OutboxSettings = OutboxSettings()
     push: PushPart = PushPart()

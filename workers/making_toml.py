@@ -43,6 +43,8 @@ listen = {listen}
 """
 
 _REGION = """region = {region}
+# A folder on a second disk: every packet is put there too, sealed for the center, before `enqueue` returns.
+# mirror = ""
 
 [outbox]
 # The largest attachment, bytes.

@@ -34,13 +34,20 @@ class BundleSource:
     """The entries of a file, in order, read once. `end` and `damages` are known when all is read.
 
     Raises `NotFound`, `StoreError`, and `BundleDamaged` unless `salvage` is asked for. `start` is a mark of
-    an earlier reading of this file, to go on from.
+    an earlier reading of this file, to go on from; nothing behind `stop` (bytes) is read.
     """
 
     def __init__(
-        self, path: Path, start: Mark = START, *, salvage: bool = False, progress: Progress | None = None
+        self,
+        path: Path,
+        start: Mark = START,
+        *,
+        stop: int | None = None,
+        salvage: bool = False,
+        progress: Progress | None = None,
     ) -> None:
         self.path = path
+        self._stop = stop
         self.end: End | None = None
         self._reader = BundleReader(start, salvage=salvage)
         self._start = start
@@ -71,8 +78,9 @@ class BundleSource:
     def _entries(self, handle: int) -> Iterator[Entry]:
         at, size = self._start.size, os.fstat(handle).st_size
         while True:
+            wanted = _READ_BYTES if self._stop is None else min(_READ_BYTES, max(0, self._stop - at))
             try:
-                data = os.pread(handle, _READ_BYTES, at)
+                data = os.pread(handle, wanted, at)
             except OSError as why:
                 raise store_error(self.path, why, "read") from why
             if not data:
