@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workers.cli_common import Data, Json, Region, folder_of, no, note, said
+from workers.cli_common import Data, Json, Region, Timeout, folder_of, no, note, said
 from workers.cli_dead import dead
 
 if TYPE_CHECKING:
@@ -31,6 +31,14 @@ _Out = Annotated[
         show_default=False,
     ),
 ]
+_Fetch = Annotated[
+    bool,
+    typer.Option(
+        "--fetch",
+        help="With --nik, at a region: ask the center for it now, ahead of all else; with --out also for "
+        "attachments that are not here.",
+    ),
+]
 
 
 def records(
@@ -41,6 +49,8 @@ def records(
     region: Region = None,
     nik: _Nik = None,
     out: _Out = None,
+    fetch: _Fetch = False,
+    timeout: Timeout = None,
 ) -> None:
     """What the registry (at a region) or the ledger (at the center) holds to be true.
 
@@ -49,6 +59,7 @@ def records(
       titian records --data region --count
       titian records --data region --limit 10 --json
       titian records --data center --nik - --out citizen < nik.txt
+      titian records --data region --nik 1806011708920001 --fetch --timeout 30
     """
     from pipeline.errors import UsageError
     from workers import render
@@ -58,10 +69,17 @@ def records(
         raise UsageError("--out writes one citizen's record: say whose with --nik")
     if count and nik is not None:
         raise UsageError("--count and --nik do not go together")
-    folder = folder_of(data, "center" if region is not None else None)
+    if nik is None and fetch:
+        raise UsageError("--fetch asks for one citizen's record: say whose with --nik")
+    if timeout is not None and not fetch:
+        raise UsageError("--timeout goes with --fetch")
+    folder = folder_of(data, "region" if fetch else "center" if region is not None else None)
     store = look(folder, region)
     if nik is not None:
-        _one(store, said(nik, "NIK"), region, out, as_json)
+        nik = _checked(said(nik, "NIK"))
+        if fetch:
+            _fetch(store, nik, out, timeout)
+        _one(store, nik, region, out, as_json)
         return
     total = _count(store, region)
     if count and not as_json:
@@ -73,6 +91,15 @@ def records(
         render.print_json(document if count else document | {"records": [one.to_json() for one in found]})
         return
     _table(found, total)
+
+
+def _fetch(store: RegionLook | CenterLook, nik: str, out: Path | None, timeout_s: float | None) -> None:
+    from workers.fetching import fetch_record
+    from workers.looking import RegionLook
+
+    assert isinstance(store, RegionLook)
+    if not fetch_record(store, nik, whole=out is not None, timeout_s=timeout_s):
+        no("the center has no record of that NIK from this region")
 
 
 def _count(store: RegionLook | CenterLook, region: str | None) -> int:
@@ -135,8 +162,9 @@ def _one(
     else:
         print(f"{sum(len(one.files) for one in written.values())} files in {out}")
     for one in found:
-        if out is not None and one.absent and one.packet.attachments:
-            note(f"without its {len(one.packet.attachments)} attachments: {one.absent}; the center has them")
+        if out is not None and one.missing:
+            names, fetch = render.clean(", ".join(one.missing)), "the same command with --fetch brings them"
+            note(f"without {names}: {one.absent}; {fetch}, the center has them")
     differ = [name for one in written.values() for name in one.differ]
     if differ:
         no(f"written as they are stored, but not what the record says they are: {', '.join(differ)}")
@@ -152,21 +180,27 @@ def _show_one(one: OneRecord) -> None:
 
 
 def _of_citizen(store: RegionLook | CenterLook, nik: str, region: str | None) -> list[OneRecord]:
-    from pipeline.errors import UsageError
     from pipeline.inspection.records import center_records, region_record
-    from schemas.errors import SchemaError
-    from schemas.nik import parse_nik
     from workers.looking import CenterLook
 
-    try:
-        parse_nik(nik)
-    except SchemaError as why:
-        raise UsageError(f"that is no NIK: {why}") from None
     if isinstance(store, CenterLook):
         return center_records(store.ledger, nik=nik, region=region)
     folder = store.folder
     one = region_record(store.registry, store.outbox, folder.path, folder.settings.region, nik)
     return [] if one is None else [one]
+
+
+def _checked(nik: str) -> str:
+    """The NIK; raises `UsageError` where it is none."""
+    from pipeline.errors import UsageError
+    from schemas.errors import SchemaError
+    from schemas.nik import parse_nik
+
+    try:
+        parse_nik(nik)
+    except SchemaError as why:
+        raise UsageError(f"that is no NIK: {why}") from None
+    return nik
 
 
 def register(app: typer.Typer) -> None:

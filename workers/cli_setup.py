@@ -33,6 +33,17 @@ init = typer.Typer(
     name="init", no_args_is_help=True, rich_markup_mode=None, help="Make a side: a center or a region."
 )
 
+#: What to do, and what happens, when a region takes the place of a machine that is gone.
+_REBUILD_NEXT = """\
+next: titian up --data {data}
+The records then come back from the center by themselves: first the cases whose card is not printed, and with
+these the office is open for service; then all others, newest first; then photos and signatures.
+      titian depth --data {data} --watch              (how far it is, and when it will be done)
+      titian records --data {data} --nik N --fetch    (one citizen's record at once, ahead of the others)
+      titian losses --data {data}                     (what the old machine had and never sent)
+New packets may be recorded from now on. All of this goes on by itself after a power cut or a line that fails.
+The join file has done its work here: delete it, it holds a password."""
+
 
 @init.command("center")
 def init_center(
@@ -66,17 +77,29 @@ def init_region(
         typer.Option("--join", metavar="FILE", help="The join file that the center made for this region."),
     ],
     data: _NewData,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild",
+            help="The old machine is gone: its records come back from the center, what is urgent first.",
+        ),
+    ] = False,
 ) -> None:
     """Make a region: its folder, keys, settings, outbox and registry. The key goes to the center by itself.
 
     \b
     Examples:
       titian init region --join 1806.join --data /var/lib/titian
+      titian init region --join 1806-new.join --data /var/lib/titian --rebuild
     """
     from workers.making import make_region
 
-    folder = make_region(data, join)
+    folder = make_region(data, join, rebuild=rebuild)
     to = folder.join_file()
+    if rebuild:
+        print(f"made region {to.region} anew in {folder.path}; its center is at {to.host}:{to.port}")
+        note(_REBUILD_NEXT.format(data=data))
+        return
     print(f"made region {to.region} in {folder.path}; its center is at {to.host}:{to.port}")
     note(
         f"next: titian up --data {data}\n"

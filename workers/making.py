@@ -64,18 +64,23 @@ def make_center(path: Path, listen: str, address: str) -> Folder:
     return _whole(path, fill)
 
 
-def make_region(path: Path, join_path: Path) -> Folder:
+def make_region(path: Path, join_path: Path, *, rebuild: bool = False, mirror: Path | None = None) -> Folder:
     """A region's folder with key, settings, outbox and registry. Raises `UsageError` for a bad join file or a
-    folder that is one already."""
+    folder that is one already.
+
+    `rebuild`: the registry comes back from the center, for this machine takes the place of one that is gone;
+    `mirror` is where that one's outbox was mirrored."""
     from pipeline.adapters.outbox_sqlite import create_outbox
     from pipeline.adapters.registry_sqlite import create_registry
 
+    if mirror is not None and not rebuild:
+        raise UsageError("a mirror belongs to a machine that is gone: --mirror goes with --rebuild")
     join = read_join_file(join_path)
 
     def fill() -> Folder:
         folder = make_folder(path, region_toml(join.region), PrivateKey.generate(join.region), join)
         create_outbox(folder.path, join.region)
-        create_registry(folder.path)
+        create_registry(folder.path, fresh=rebuild)
         return folder
 
     return _whole(path, fill)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UsageError
-from pipeline.inspection.records import OneRecord, attachments
+from pipeline.inspection.records import OneRecord
 from schemas.packet import Attachment, check_attachment
 
 RECORD_NAME = "record.json"
@@ -57,15 +57,14 @@ def _names(one: OneRecord) -> dict[str, str]:
 def _write(one: OneRecord, folder: Path) -> Written:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     names, done = _names(one), Written([str(folder / RECORD_NAME)])
-    if one.stored is not None:
-        for at, parts in attachments(one.stored()):
-            path = folder / names[at.name]
-            done.files.append(str(path))
-            if not _write_one(path, at, parts):
-                done.differ.append(at.name)
+    for at, parts in one.attached():
+        path = folder / names[at.name]
+        done.files.append(str(path))
+        if not _write_one(path, at, parts):
+            done.differ.append(at.name)
     document: dict[str, Any] = one.to_json()
     for listed in document["attachments"]:
-        listed["file"] = names[listed["name"]] if one.stored is not None else None
+        listed["file"] = None if listed["name"] in one.missing else names[listed["name"]]
     with os.fdopen(_create(folder / RECORD_NAME), "w", encoding="utf-8") as file:
         file.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
     return done

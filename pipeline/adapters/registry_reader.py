@@ -11,6 +11,7 @@ from pipeline.adapters.registry_layout import FILE_NAME, LAYOUT
 from pipeline.adapters.registry_rebuild import read_pieces
 from pipeline.adapters.registry_rows import meta, read_cursors
 from pipeline.adapters.sqlite import Database
+from pipeline.errors import StoreDamaged
 from pipeline.ports import Cursors
 from schemas.messages import Back
 from schemas.verdicts import Status
@@ -176,4 +177,10 @@ class RegistryReader:
 
 def _record(row: Any) -> Record:
     number, nik, version, status, epoch, seq, record_no, head = row
-    return Record(number, f"{nik:016d}", version, Status(status), epoch, seq, record_no, head)
+    try:
+        return Record(number, f"{nik:016d}", version, Status(status), epoch, seq, record_no, head)
+    except (TypeError, ValueError):
+        raise StoreDamaged(
+            f"record {number} of the registry does not read: its row is damaged on this disk. The center has "
+            "it: titian reconcile finds and mends it"
+        ) from None

@@ -26,8 +26,10 @@ from pipeline.adapters.registry_rows import (
 )
 from pipeline.hop import adopted
 from pipeline.region.rebuild import advanced, begun, position_of
-from schemas.back import BackFrame, Piece
+from schemas.back import CARD_ATTACHMENTS, PASS_OPEN, BackFrame, Piece
+from schemas.feed import RecordChange
 from schemas.messages import HISTORY_MAX, Back, Since
+from schemas.packet import read_head
 
 #: What `attachment.whole` says.
 COMING, WHOLE, DAMAGED = 0, 1, 2
@@ -54,6 +56,8 @@ def apply_back(db: apsw.Connection, frame: BackFrame, now_ms: int) -> bool:
     if frame.records:
         # The number of none of them is above this one, and a rewind opens what is numbered above its point.
         put_records(db, record_rows(frame.start.floor, frame.records), now_ms)
+    if frame.start.pass_no == PASS_OPEN:
+        _expect_pictures(db, frame.records, now_ms)
     put_pieces(db, frame.pieces, 0, now_ms)
     _go(db, back, advanced(back, frame, now_ms), now_ms)
     return True
@@ -86,7 +90,8 @@ def _go(db: apsw.Connection, before: Back | None, after: Back | None, now_ms: in
 
 
 def put_pieces(db: apsw.Connection, pieces: Sequence[Piece], nik: int, now_ms: int) -> None:
-    """Keep pieces of attachments; those that are complete now are checked. `nik` 0: the record says whose."""
+    """Keep pieces of attachments; those that are complete now are checked. `nik` 0: nobody
+    says whose they are."""
     touched: dict[int, None] = {}
     for piece in pieces:
         number = _attachment(db, piece, nik, now_ms)
@@ -112,6 +117,22 @@ def read_pieces(db: apsw.Connection, number: int) -> Iterator[bytes]:
         if start + len(data) > at:
             yield data[at - start :]
             at = start + len(data)
+
+
+def _expect_pictures(db: apsw.Connection, records: Sequence[RecordChange], now_ms: int) -> None:
+    """Rows for what a card shows of open cases: pieces name the packet and not the citizen."""
+    for record in records:
+        packet = read_head(record.head or b"", check=False)
+        rows = [
+            (int(packet.nik), record.epoch, record.seq, at.name, at.media_type, at.size, at.digest, now_ms)
+            for at in packet.attachments
+            if at.name in CARD_ATTACHMENTS
+        ]
+        db.executemany(
+            "INSERT OR IGNORE INTO attachment(nik, epoch, seq, name, media_type, size, digest, at_ms) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
 
 
 def _attachment(db: apsw.Connection, piece: Piece, nik: int, now_ms: int) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.registry_reader import Record, RegistryReader
 from pipeline.adapters.sqlite import Database
 from pipeline.errors import StoreDamaged
+from schemas.errors import SchemaError
 from schemas.identity import PacketId
 from schemas.packet import Attachment, Packet, head_bytes, read_head
 from schemas.verdicts import Status
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 VERSION = 1
 _PAGE = 500
 
+#: An attachment and its bytes, in pieces: each is to be taken before the next.
+Attached = Iterator[tuple[Attachment, Iterator[bytes]]]
+
 
 @dataclass(frozen=True)
 class OneRecord:
-    """A record with what it says. `stored` reads its packet's stored bytes in pieces; `None` where they are
-    not on this side (any more), for the reason `absent`."""
+    """A record with what it says. `attached` reads those of its attachments that are on this side; `missing`
+    names the others, which are not here (any more) for the reason `absent`."""
 
     region: str
     nik: str
@@ -36,7 +40,8 @@ class OneRecord:
     status: Status
     source: PacketId
     packet: Packet
-    stored: Callable[[], Iterator[bytes]] | None = None
+    attached: Callable[[], Attached] = lambda: iter(())
+    missing: tuple[str, ...] = ()
     absent: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -74,20 +79,57 @@ def region_records(registry: RegistryReader, region: str, limit: int) -> Iterato
 def region_record(
     registry: RegistryReader, outbox: OutboxReader, folder: Path, region: str, nik: str
 ) -> OneRecord | None:
-    """The record of one citizen; its attachments lie in the outbox as long as those are kept there."""
+    """The record of one citizen. Its attachments lie in the outbox as long as those are kept there, or among
+    those that came back from the center."""
     held = registry.record(nik)
     if held is None:
         return None
     one = _held(held, region)
+    if not one.packet.attachments:
+        return one
     found = outbox.find(one.source)
     if found is None or found.place is None:
-        return _without(one, f"its packet {one.source} is not in this outbox")
+        return _came_back(one, registry, f"its packet {one.source} is not in this outbox")
+    if _is_pruned(folder, found.id.seq):
+        return _came_back(one, registry, "they were deleted here some time after the verdict")
     return _with(one, lambda: _outbox_bytes(folder, found.id.seq, found.size))
 
 
 def _held(one: Record, region: str) -> OneRecord:
-    packet = read_head(one.head, check=False)
+    """Raises `StoreDamaged` where what is stored does not read, or is another citizen's."""
+    try:
+        packet = read_head(one.head, check=False)
+        right = packet.nik == one.nik
+    except (SchemaError, LookupError, TypeError, ValueError):
+        right = False
+    if not right:
+        raise StoreDamaged(
+            f"the record of {one.nik} does not read: its bytes are damaged on this disk. Fetch it from the "
+            f"center: titian records --nik {one.nik} --fetch"
+        )
     return OneRecord(region, one.nik, one.version, one.status, PacketId(region, one.epoch, one.seq), packet)
+
+
+def _came_back(one: OneRecord, registry: RegistryReader, why: str) -> OneRecord:
+    """With the attachments that a rebuild or a question brought back."""
+    held = {at.name: at for at in registry.attachments(one.source.epoch, one.source.seq) if at.whole == 1}
+    listed = one.packet.attachments
+    here = [at for at in listed if at.name in held and held[at.name].digest == at.digest]
+    missing = tuple(at.name for at in listed if at not in here)
+
+    def attached() -> Attached:
+        return ((at, registry.attachment_bytes(held[at.name].id)) for at in here)
+
+    return replace(one, attached=attached, missing=missing, absent=why if missing else "")
+
+
+def _is_pruned(folder: Path, seq: int) -> bool:
+    database = Database(folder / FILE_NAME, LAYOUT, readonly=True)
+    try:
+        with database.read() as db:
+            return bool(db.execute("SELECT pruned_ms FROM packet WHERE seq = ?", (seq,)).get)
+    finally:
+        database.close()
 
 
 def _outbox_bytes(folder: Path, seq: int, size: int) -> Iterator[bytes]:
@@ -118,17 +160,13 @@ def _row(ledger: LedgerReader, row: RecordRow) -> OneRecord:
 
 
 def _with(one: OneRecord, stored: Callable[[], Iterator[bytes]]) -> OneRecord:
-    return OneRecord(one.region, one.nik, one.version, one.status, one.source, one.packet, stored)
-
-
-def _without(one: OneRecord, absent: str) -> OneRecord:
-    return OneRecord(one.region, one.nik, one.version, one.status, one.source, one.packet, None, absent)
+    return replace(one, attached=lambda: attachments(stored()))
 
 
 # --- attachments ----------------------------------------------------------------------------------
 
 
-def attachments(stored: Iterator[bytes]) -> Iterator[tuple[Attachment, Iterator[bytes]]]:
+def attachments(stored: Iterator[bytes]) -> Attached:
     """A packet's attachments out of its stored bytes, in order, each in pieces; take each before the next.
 
     Nothing is held but a piece. Raises `StoreDamaged` where the bytes end early."""

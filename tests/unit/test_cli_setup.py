@@ -11,8 +11,10 @@ import pytest
 
 from pipeline.adapters.file_lock import FileLock
 from pipeline.adapters.folder import open_folder, read_join_file
+from pipeline.adapters.registry_reader import RegistryReader
+from pipeline.errors import UsageError
 from tests.unit.cli_rig import Sides, Titian, make_sides
-from workers.making import link_users
+from workers.making import link_users, make_region
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(titian: Titian, tmp_path
 def test_an_init_that_fails_half_way_leaves_nothing(
     titian: Titian, sides: Sides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_disk(*_: object) -> None:
+    def no_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pipeline.adapters.registry_sqlite.create_registry", no_disk)
@@ -78,6 +80,22 @@ def test_an_init_that_fails_half_way_leaves_nothing(
     assert "free space" in said.err
     assert not (tmp_path / "new").exists()
     assert sides.region.exists()
+
+
+def test_a_machine_that_takes_the_place_of_another_waits_for_its_records(
+    titian: Titian, sides: Sides, tmp_path: Path
+) -> None:
+    join, new = tmp_path / "again.join", tmp_path / "new"
+    titian.ok("admit", "1806", "--data", sides.center, "--out", join, "--again")
+    said = titian.ok("init", "region", "--data", new, "--join", join, "--rebuild")
+    assert "open for service" in said.err
+    assert f"titian up --data {new}" in said.err
+    reader = RegistryReader(new)
+    assert reader.rebuild().fresh
+    reader.close()
+    with pytest.raises(UsageError, match="--rebuild"):
+        make_region(tmp_path / "other", join, mirror=tmp_path)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(
