@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import apsw
 
 from pipeline.adapters import outbox_claims, outbox_intake, outbox_loss, outbox_settle, outbox_suspect
 from pipeline.adapters.disk import Ballast, check_room
-from pipeline.adapters.high_water import HighWaterFiles
+from pipeline.adapters.high_water import HighWater, HighWaterFiles
 from pipeline.adapters.outbox_aside import RESTATED_MAX, damage_of_large
 from pipeline.adapters.outbox_books import EVENTS_MAX, Books
 from pipeline.adapters.outbox_bytes import read_heads, read_span
@@ -56,12 +56,25 @@ class OutboxSettings:
 DEFAULT_SETTINGS = OutboxSettings()
 
 
+class Mirrors(Protocol):
+    """A second disk (`pipeline.region.mirroring`). It never raises: a mirror that fails stops nothing."""
+
+    def keep(
+        self, drafts: Sequence[Draft], outcomes: Sequence[Stored], read: Callable[[int, int, int], bytes]
+    ) -> None:
+        """Put there what was just committed; `read(seq, start, stop)` gives stored bytes."""
+
+    def promised(self) -> HighWater | None:
+        """The highest seq that was put there by this outbox."""
+
+
 class SqliteOutbox:
     """See `pipeline.ports.Outbox` for what push uses; `take` and `take_large` are for producers."""
 
     def __init__(self, folder: Path, settings: OutboxSettings = DEFAULT_SETTINGS) -> None:
         self.folder = folder
         self.settings = settings
+        self.mirror: Mirrors | None = None
         self._database = Database(folder / FILE_NAME, LAYOUT)
         self._lock_path = folder / UPLOADS_LOCK_NAME
         self._ballast = Ballast(folder / BALLAST_NAME, settings.ballast_bytes)
@@ -80,10 +93,13 @@ class SqliteOutbox:
         """What is done once at opening: sweep what dead processes left, notice a lost tail of acknowledged
         packets (then there is doubt about what the center has, with an event), lay out the ballast."""
         outbox_intake.sweep(self._database, self._lock_path)
-        said = self._high_water.read()
+        said = [self._high_water.read()]
+        there = None if self.mirror is None else self.mirror.promised()
+        said += [there] if there is not None and there.epoch == self.epoch else []
         with self._write(now_ms) as (db, books):
             top = outbox_suspect.top_seq(db)
-            lost = outbox_loss.find(db, said, top)
+            gone = filter(None, (outbox_loss.find(db, one, top) for one in said))
+            lost = max(gone, key=lambda one: one.promised, default=None)
             if lost is not None:
                 outbox_loss.count_loss(db, books, lost, self.epoch)
                 seqs = lost.seqs if lost.epoch == self.epoch else ((top + 1, top + 2),)
@@ -110,7 +126,7 @@ class SqliteOutbox:
             books = Books(db, now_ms, self.settings.events_max)
             outcomes = outbox_intake.take(db, books, self.region, self.epoch, drafts)
             books.close()
-        self._promise(outcomes)
+        self._promise(drafts, outcomes)
         return outcomes
 
     def take_large(self, draft: Draft, now_ms: int) -> Stored:
@@ -133,7 +149,7 @@ class SqliteOutbox:
                 books.close()
             if not isinstance(outcome, Taken):
                 outbox_intake.discard(self._database, upload)
-        self._promise([outcome])
+        self._promise([draft], [outcome])
         return outcome
 
     # --- pipeline.ports.Outbox ----------------------------------------------------------------------
@@ -270,7 +286,9 @@ class SqliteOutbox:
             with self._write(None) as (db, books):
                 outbox_claims.put_large_aside(db, books, seq, why)
 
-    def _promise(self, outcomes: Sequence[Stored]) -> None:
+    def _promise(self, drafts: Sequence[Draft], outcomes: Sequence[Stored]) -> None:
+        if self.mirror is not None:
+            self.mirror.keep(drafts, outcomes, self.read)
         taken = [one.id for one in outcomes if isinstance(one, Taken)]
         if taken:
             self._high_water.raise_to(taken[-1].epoch, taken[-1].seq)

@@ -167,6 +167,7 @@ class Upkeep:
         self._scanned: dict[str, Scanned] = {}
         self._epoch = ""
         self._done = 0  # up to here every packet without a receipt is on the mirror
+        self._taken_over = 0  # of this epoch: packets that may lie on the mirror under older names only
         self._fence = 0  # and up to here it is looked at: who enqueued those has done with them
         self._seen: tuple[int, float] = (0, clock.now_s())
 
@@ -198,6 +199,7 @@ class Upkeep:
         now_s = self._clock.now_s()
         if epoch != self._epoch:
             self._epoch, self._done, self._fence, self._seen = epoch, 0, 0, (highest, now_s)
+            self._taken_over = highest
         if now_s - self._seen[1] >= SETTLED_S:
             self._fence, self._seen = self._seen[0], (highest, now_s)
         if state.missing and not state.failing:
@@ -265,7 +267,9 @@ class Upkeep:
         removed = 0
         for one in segments:
             seqs = self._of(one).inside.seqs
-            if one.current or not seqs or not self._outbox.all_received(one.epoch, seqs):
+            if one.current or not seqs or (one.epoch != self._epoch and self._done < self._taken_over):
+                continue
+            if not self._outbox.all_received(one.epoch, seqs):
                 continue
             self._mirror.folder.remove(one)
             self._scanned.pop(one.path.name, None)

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.folder import SETTINGS_NAME, open_folder
 from pipeline.adapters.outbox_draft import Draft, IdUsed, Outcome, Refused, Stored
 from pipeline.adapters.outbox_sqlite import DEFAULT_SETTINGS, OutboxSettings, SqliteOutbox
 from pipeline.ports import Clock
 from pipeline.region.attachments import DEFAULT_LIMITS, PackingLimits
+from pipeline.region.mirroring import mirror_of
 from pipeline.region.packing import draft_of
 from schemas.errors import InvalidPacket
 from schemas.identity import PacketId
@@ -162,8 +164,11 @@ def open_outbox(
     clock: Clock | None = None,
 ) -> Producer:
     """The outbox in a region's DATA folder, checked: leftovers of dead programs are swept, and a loss of
-    acknowledged packets is noticed. Raises `NotFound` if there is none, `StoreDamaged`, `StoreError`."""
+    acknowledged packets is noticed. Where the folder's settings name a mirror, packets are put there too.
+    Raises `NotFound` if there is none, `StoreDamaged`, `StoreError`, `UsageError` for wrong settings."""
     used = clock or SystemClock()
     store = SqliteOutbox(Path(folder), settings)
+    if (store.folder / SETTINGS_NAME).is_file():
+        store.mirror = mirror_of(open_folder(store.folder), used)
     store.check(used.now_ms())
     return Producer(store, limits, used)
