@@ -25,8 +25,10 @@ from schemas.ranges import Ranges, from_numbers, merge, total, without
 
 CHUNK_BYTES_MIN = 4096
 
+# Cast: a flipped bit may have made a text of it, which would not even be read.
 _COLUMNS = (
-    f"p.seq, p.size, CASE WHEN p.size <= {BATCHED_PACKET_BYTES_MAX} THEN b.stored END, p.digest, p.status"
+    f"p.seq, p.size, CASE WHEN p.size <= {BATCHED_PACKET_BYTES_MAX} THEN CAST(b.stored AS BLOB) END, "
+    "CAST(p.digest AS BLOB), p.status"
 )
 _AGAIN = (
     f"SELECT {_COLUMNS} FROM again a CROSS JOIN packet p ON p.seq = a.seq LEFT JOIN body b ON b.seq = p.seq "

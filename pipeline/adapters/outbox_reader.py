@@ -12,13 +12,17 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from pipeline.adapters.outbox_announced import told_by_lane
+from pipeline.adapters.outbox_aside import is_aside
 from pipeline.adapters.outbox_books import ranges_of
 from pipeline.adapters.outbox_bytes import read_heads
 from pipeline.adapters.outbox_claims import in_flight, large_of, waits
+from pipeline.adapters.outbox_counts import Amount as Amount
+from pipeline.adapters.outbox_counts import LaneCounts as LaneCounts
+from pipeline.adapters.outbox_counts import read_counts
 from pipeline.adapters.outbox_intake import nik_number
-from pipeline.adapters.outbox_layout import FILE_NAME, LAYOUT, NO_WORD, WAITING
+from pipeline.adapters.outbox_layout import FILE_NAME, LAYOUT
 from pipeline.adapters.outbox_settle import settled_to
+from pipeline.adapters.outbox_suspect import in_doubt
 from pipeline.adapters.sqlite import Database
 from pipeline.lifecycle import Place, state
 from pipeline.ports import Sent
@@ -27,38 +31,6 @@ from schemas.lanes import Lane
 from schemas.limits import BATCHED_PACKET_BYTES_MAX
 from schemas.ranges import Ranges, contains, total
 from schemas.verdicts import Reason, Status
-
-
-class Amount(NamedTuple):
-    """So many packets, and the bytes of their stored form."""
-
-    packets: int = 0
-    bytes: int = 0
-
-    def __add__(self, other: object) -> Amount:
-        assert isinstance(other, Amount)
-        return Amount(self.packets + other.packets, self.bytes + other.bytes)
-
-    def __sub__(self, other: Amount) -> Amount:
-        return Amount(self.packets - other.packets, self.bytes - other.bytes)
-
-
-class LaneCounts(NamedTuple):
-    """One lane. `waiting` (of its bytes: those not yet claimed) + `in_stream` = `without_receipt`, the dead
-    not counted. `unverdicted`: no verdict (not even one that is not final) and no refusal; `unfinal`: no
-    final one. `by_status`: packets by the center's latest word (`None`: no word yet). `announced`: packets
-    without a receipt of which the center was told."""
-
-    lane: Lane
-    total: Amount
-    waiting: Amount
-    in_stream: Amount
-    without_receipt: Amount
-    unverdicted: Amount
-    unfinal: Amount
-    dead: Amount
-    by_status: dict[Status | None, Amount]
-    announced: int = 0
 
 
 class Found(NamedTuple):
@@ -82,7 +54,8 @@ class Found(NamedTuple):
 class Event(NamedTuple):
     """Something that happened at `at_ms` to the packets `seqs`: `enqueued`, `announced`, `sent` (detail: the
     entry), `requeued`, the name of a status (detail: the fact's position), `fork`, `taken back`, `retried`,
-    `loss`."""
+    `loss`, `aside` (detail: what is damaged), `not resendable`, `pruned`, `in doubt`, `doubt is over`,
+    `new epoch` (detail: sentences for people)."""
 
     id: int
     at_ms: int
@@ -103,7 +76,8 @@ class Rate(NamedTuple):
 
 class Meta(NamedTuple):
     """The outbox itself: `epochs` oldest first, the last is the current one; `tallies` of rare things
-    (`forks`, `foreign_facts`, `lost`)."""
+    (`forks`, `foreign_facts`, `lost`, `aside`, `not_resendable`: past their verdict when the center's ledger
+    went back). `in_doubt`: it is being found out which packets the center has, so nothing is sent."""
 
     region: str
     epoch: str
@@ -112,9 +86,27 @@ class Meta(NamedTuple):
     highest_seq: int
     settled_to: int
     tallies: dict[str, int]
+    in_doubt: bool = False
+
+
+class Aside(NamedTuple):
+    """A damaged packet, when that was found (0: in an earlier epoch) and what is wrong with it."""
+
+    packet: Found
+    at_ms: int
+    why: str
 
 
 _FOUND = "seq, lane, kind, size, digest, at_ms, status, fact_no, reasons"
+
+_ASIDE = (
+    f"SELECT {_FOUND}, since_ms, why FROM (SELECT seq, at_ms AS since_ms, why FROM aside) "
+    "JOIN packet USING(seq) ORDER BY seq LIMIT ?"
+)
+_PAST_ASIDE = (
+    f"SELECT {_FOUND}, now_seq, epoch FROM past WHERE status IS NULL AND now_seq IS NULL ORDER BY id LIMIT ?"
+)
+_DAMAGED_BEFORE = "its stored bytes are damaged: it did not go on into the next epoch"
 
 
 class OutboxReader:
@@ -135,15 +127,23 @@ class OutboxReader:
             epochs = tuple(str(row[0]) for row in db.execute("SELECT epoch FROM epoch ORDER BY n"))
             tallies = {str(what): int(n) for what, n in _rows(db.execute("SELECT what, n FROM tally"))}
             highest = int(db.execute("SELECT max(seq) FROM packet").get or 0)
-        return Meta(held["region"], epochs[-1], epochs, held["made_ms"], highest, held["settled_to"], tallies)
+            doubt = in_doubt(db)
+        made_ms, settled = held["made_ms"], held["settled_to"]
+        return Meta(held["region"], epochs[-1], epochs, made_ms, highest, settled, tallies, doubt)
 
     def counts(self) -> dict[Lane, LaneCounts]:
         """How much there is of each lane, by what the center said of it."""
         with self._database.read() as db:
-            rows: list[Any] = db.execute("SELECT lane, what, packets, bytes FROM counter").fetchall()
-            told = told_by_lane(db)
-        held = {(lane, what): Amount(packets, size) for lane, what, packets, size in rows}
-        return {lane: _counts(lane, held)._replace(announced=told.get(lane, 0)) for lane in Lane}
+            return read_counts(db)
+
+    def aside(self, limit: int = 1_000) -> list[Aside]:
+        """The first `limit` packets that are damaged and cannot be sent, earlier epochs first."""
+        meta = self.meta()
+        with self._database.read() as db:
+            old = _rows(db.execute(_PAST_ASIDE, (limit,)))
+            rows = _rows(db.execute(_ASIDE, (limit - len(old),)))
+        found = [Aside(_past(row[:-1], row[-1], meta), 0, _DAMAGED_BEFORE) for row in old]
+        return found + [Aside(self._found(row[:-2], meta), row[-2], row[-1]) for row in rows]
 
     def oldest(self, lane: Lane) -> int | None:
         """When the oldest packet that waits in the lane was enqueued (`at_ms`); `None` if none waits."""
@@ -214,6 +214,8 @@ class OutboxReader:
             lane, size, status = row
             if status is not None:
                 return Place.IN_STREAM
+            if is_aside(db, seq):
+                return Place.WAITING
             whole = waits(db, lane, seq)
             if size <= BATCHED_PACKET_BYTES_MAX:
                 return Place.WAITING if whole else Place.IN_STREAM
@@ -258,24 +260,6 @@ class OutboxReader:
 
 def _rows(found: apsw.Cursor) -> list[Any]:
     return found.fetchall()
-
-
-def _counts(lane: Lane, held: dict[tuple[int, int], Amount]) -> LaneCounts:
-    by_status: dict[Status | None, Amount] = {one: held[lane, one] for one in Status}
-    by_status[None] = held[lane, NO_WORD]
-    waiting, dead = held[lane, WAITING], by_status[Status.REFUSED]
-    unverdicted = by_status[None] + by_status[Status.RECEIVED_AT_CENTRAL]
-    return LaneCounts(
-        lane=lane,
-        total=sum(by_status.values(), Amount()),
-        waiting=waiting,
-        in_stream=by_status[None] - waiting,
-        without_receipt=by_status[None],
-        unverdicted=unverdicted,
-        unfinal=sum((n for one, n in by_status.items() if one is None or not one.final), Amount()),
-        dead=dead,
-        by_status=by_status,
-    )
 
 
 def _as_found(row: Any, identity: PacketId, place: Place | None, now: PacketId | None) -> Found:

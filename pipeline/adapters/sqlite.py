@@ -249,6 +249,8 @@ class Database:
             if isinstance(why, apsw.IOError):
                 self._stop_using()
             raise self._ours(why) from why
+        except UnicodeDecodeError as why:  # a flipped bit has made a text of something
+            raise StoreDamaged(f"{self.path} is damaged ({why}). {_REBUILD}") from why
 
     def _ours(self, why: apsw.Error) -> StoreError:
         where = self.path

@@ -21,6 +21,7 @@ from pipeline.adapters.registry_sqlite import SqliteRegistry, create_registry
 from pipeline.center.deliver import Deliver, Delivered
 from pipeline.center.intake import Intake, IntakeResult
 from pipeline.center.validation import Validation, ValidationResult
+from pipeline.region.forked import Forked
 from pipeline.region.packing import draft_of
 from pipeline.region.pull import Pull
 from pipeline.region.pulled import Pulled
@@ -103,7 +104,7 @@ class World:
             token=self.token,
             rng=self.rng,
             told=self.outbox.announced,
-            voices=self.voices,
+            voices=(Forked(self.outbox, self.outbox.doubts, self.registry), *self.voices),
         )
         self.pull = Pull(
             self.outbox, self.registry, down, speaker, self.clock, self.region_key, center, rng=self.rng
