@@ -12,12 +12,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, func, select
 
 from pipeline.adapters import ledger_pieces as pieces
+from pipeline.adapters import ledger_was
 from pipeline.adapters.ledger_packets import reasons_of
 from pipeline.adapters.ledger_regions import Keys, since_of
-from pipeline.adapters.ledger_tables import ASSEMBLING, BODY, EPOCH, PACKET, RECORD, REGION
+from pipeline.adapters.ledger_tables import ANNOUNCED, ASSEMBLING, BODY, EPOCH, PACKET, RECORD, REGION
 from schemas.errors import SchemaError
 from schemas.feed import FactGroup, RecordChange, digests_hash
 from schemas.keys import PublicKey
@@ -37,7 +38,9 @@ _GROUP_BYTES = 64
 class Standing:
     """How the center stands with a region, in one read. `want` is its latest word (`None`: never heard).
 
-    `key` is the one to seal to. `partly`: byte ranges held of the incomplete packets of the want's epoch.
+    `key` is the one to seal to. `partly`: byte ranges held of the incomplete packets of the want's epoch;
+    `known_seq`: the highest seq of it that anything spoke of; `renumbered`: how many of its packets have an
+    older name.
     `superseded`: an instance that spoke although another followed it. `refusal` a code where the region is
     not served.
     """
@@ -55,6 +58,8 @@ class Standing:
     key: PublicKey | None = None
     since: tuple[Since, ...] = ()
     partly: dict[int, Ranges] = field(default_factory=dict)
+    known_seq: int = 0
+    renumbered: int = 0
     superseded: str = ""
     refusal: str = ""
     last_seen_ms: int | None = None
@@ -66,6 +71,7 @@ def standing(connection: Connection, region: str, keys: Keys, window_bytes: int)
     if row is None:
         return None
     want = None if row.want is None else _want(row.want)
+    known_seq, renumbered = (0, 0) if want is None else _epoch_so_far(connection, region, want.epoch)
     return Standing(
         region,
         row.session,
@@ -80,6 +86,8 @@ def standing(connection: Connection, region: str, keys: Keys, window_bytes: int)
         keys.current_of(region),
         since_of(connection, region),
         {} if want is None else partly(connection, region, want.epoch),
+        known_seq,
+        renumbered,
         row.superseded,
         "" if row.revoked_ms is None else "revoked",
         row.last_seen_ms,
@@ -172,6 +180,20 @@ def partly(connection: Connection, region: str, epoch: str) -> dict[int, Ranges]
     ).all()
     held = {row.seq: from_wire(json.loads(row.ranges)) for row in rows}
     return {seq: ranges for seq, ranges in held.items() if ranges}
+
+
+def _epoch_so_far(connection: Connection, region: str, epoch: str) -> tuple[int, int]:
+    """The highest seq of that epoch that was named, received or announced, and how many of its packets were
+    numbered anew. A region never said of more than it had, so its own highest seq is at least that."""
+    of = (EPOCH.c.region == region, EPOCH.c.epoch == epoch)
+    row = connection.execute(select(EPOCH.c.id, EPOCH.c.highest_seq).where(*of)).one_or_none()
+    if row is None:
+        return 0, 0
+    known = [row.highest_seq]
+    for table in (PACKET, ASSEMBLING, ANNOUNCED):
+        top = connection.execute(select(func.max(table.c.seq)).where(table.c.epoch_id == row.id)).scalar()
+        known.append(top or 0)
+    return max(known), ledger_was.known(connection, row.id)
 
 
 def _want(packed: bytes) -> Want | None:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from pipeline.adapters.ledger_announced import AnnouncedAmount, AnnouncedRow, amounts
+from pipeline.adapters.ledger_asked import LedgerAsked, Rebuild
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_history import EventRow, LedgerHistory, PacketRow, QuarantineRow
 from pipeline.adapters.ledger_tables import (
@@ -35,6 +36,7 @@ __all__ = [
     "LedgerReader",
     "PacketRow",
     "QuarantineRow",
+    "Rebuild",
     "RegionRow",
 ]
 
@@ -79,7 +81,7 @@ class RegionRow:
     last_seen_ms: int | None
 
 
-class LedgerReader(LedgerHistory):
+class LedgerReader(LedgerHistory, LedgerAsked):
     """Looks, and changes nothing. Each method is one read."""
 
     @classmethod

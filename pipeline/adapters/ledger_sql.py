@@ -12,7 +12,14 @@ from pathlib import Path
 
 from sqlalchemy import select, update
 
-from pipeline.adapters import ledger_announced, ledger_backlog, ledger_feed, ledger_regions, ledger_verdicts
+from pipeline.adapters import (
+    ledger_announced,
+    ledger_backlog,
+    ledger_feed,
+    ledger_rebuild,
+    ledger_regions,
+    ledger_verdicts,
+)
 from pipeline.adapters.ledger_books import Books, forget_old_rates
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_feed import Standing
@@ -20,11 +27,13 @@ from pipeline.adapters.ledger_forget import DAY_MS, forget_old_events, forget_ol
 from pipeline.adapters.ledger_packets import Batch
 from pipeline.adapters.ledger_reader import LedgerReader
 from pipeline.adapters.ledger_tables import REGION, SETTING
+from pipeline.center.back import Stretch
 from pipeline.center.behind import Backlog
 from pipeline.center.outcomes import Item, Joining, TookIn
 from pipeline.center.reading import WantIs
 from pipeline.center.validation import Decisions, Work
 from pipeline.errors import NotFound
+from schemas.back import Position
 from schemas.feed import FactGroup, RecordChange
 from schemas.keys import PublicKey
 from schemas.messages import Announced, Join, Since
@@ -210,6 +219,25 @@ class SqlLedger:
             return ledger_feed.records_after(
                 connection, region, position, records_max, bytes_max, by_reference_epoch
             )
+
+    def way_back(
+        self, region: str, at: Position, records_max: int, bytes_max: int, piece_bytes: int, own_epoch: str
+    ) -> Stretch:
+        """What comes after `at` on a rebuild's way back: see `pipeline.center.back.BackFeed`."""
+        with self._store.read() as connection:
+            return ledger_rebuild.way_back(
+                connection, region, at, records_max, bytes_max, piece_bytes, own_epoch
+            )
+
+    def back_left(self, region: str, pass_no: int, floor: int) -> int:
+        """How many records of that pass are numbered `floor` or below."""
+        with self._store.read() as connection:
+            return ledger_rebuild.left(connection, region, pass_no, floor)
+
+    def note_unreadable(self, region: str, packets: Sequence[tuple[int, int]], now_ms: int) -> None:
+        """Write down that these packets (epoch's id, seq), which records were made from, cannot be read."""
+        with self._store.write() as connection:
+            ledger_rebuild.note_unreadable(connection, region, packets, now_ms)
 
     def announced(self, region: str, epoch: str, start: int | None) -> Announced:
         """What is announced of that epoch from seq `start` on and not received, as far as it fits an ack."""

@@ -1,70 +1,55 @@
-"""Step 6: facts, then records, after a region's cursors and up to its level -> `down`; and the acks.
+"""Step 6: facts, answers, records, and the way back of a rebuild, up to a region's level -> `down`; and acks.
 
 Stateless between calls: where it stands is the hint that the broker keeps beside the entries. Hint gone, or a
 session that is new: it starts from the cursors of the region's want. Doing it twice is harmless, since the
 region applies only what continues what it holds.
+
+Facts go first and outside the credit. Then what was asked for, then what is new, then the way back; none of
+them in frames larger than a third of the level, so that what is asked for next waits for little.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
+from pipeline.center.acks import Standing, ack_of, refusal_of
+from pipeline.center.answers import ANSWERS, Answerer, answer
+from pipeline.center.back import BackFeed, WayBack, begins_at, going_on
 from pipeline.center.behind import Restraint
 from pipeline.hop import rewind_to
 from pipeline.ports import CenterLink, Clock, DownHint, EntryId
+from schemas.asks import Answer, pack_answer
+from schemas.back import pack_back
 from schemas.feed import FactGroup, RecordChange, Span, pack_facts, pack_records
 from schemas.frame import Header, Kind, seal_frame
 from schemas.keys import PrivateKey, PublicKey
-from schemas.messages import Ack, Announced, Partly, Since, Want, pack_message
-from schemas.ranges import Ranges, to_wire
+from schemas.limits import CHUNK_BYTES_MAX
+from schemas.messages import Announced, Want, pack_message
 
 #: Packets in a frame of facts, and records (and their bytes before compression) in a frame of records.
 FACTS_PACKETS_MAX = 4_000
 RECORDS_MAX = 1_000
 RECORDS_BYTES_MAX = 256 * 1024
-#: Numbers that an ack restates of incomplete packets: nine bytes each at most, so it stays below its limit.
-PARTLY_NUMBERS_MAX = 4_000
+#: How much smaller a frame of heads is than they are, about (measured: 6.8), and the smallest frame planned.
+SQUEEZED = 6
+FRAME_BYTES_LEAST = 4_096
+#: Frames of the way back in one step: after so many others have their turn, and what is new is looked for.
+BACK_FRAMES_A_STEP = 16
 #: Sizes kept in the hint: more entries than this are never left unread in `down`.
 SIZES_MAX = 512
+#: Where a question stands that is answered to its end.
+ANSWERED = -1
 
 
-class Standing(Protocol):
-    """What the ledger says of a region, all of one moment (`since` oldest first; `partly`: the byte ranges
-    held of the incomplete packets of the want's epoch)."""
-
-    @property
-    def region(self) -> str: ...
-    @property
-    def key(self) -> PublicKey | None: ...
-    @property
-    def session(self) -> int: ...
-    @property
-    def instance(self) -> str: ...
-    @property
-    def grant(self) -> int: ...
-    @property
-    def want(self) -> Want | None: ...
-    @property
-    def facts_no(self) -> int: ...
-    @property
-    def records_no(self) -> int: ...
-    @property
-    def window_bytes(self) -> int: ...
-    @property
-    def hold_s(self) -> float: ...
-    @property
-    def since(self) -> tuple[Since, ...]: ...
-    @property
-    def partly(self) -> dict[int, Ranges]: ...
-    @property
-    def refusal(self) -> str: ...
-
-
-class Feed(Protocol):
+class Feed(BackFeed, Protocol):
     """The ledger as `deliver` sees it."""
+
+    @property
+    def reader(self) -> Any:
+        """What answers read (`pipeline.center.answers`)."""
 
     def standing(self, region: str) -> Standing | None:
         """How it stands with that region; `None` where it is not admitted."""
@@ -88,11 +73,14 @@ class Feed(Protocol):
 
 @dataclass(frozen=True)
 class Delivered:
-    """What one step put into `down`. `blocked`: more waits, but the region's level is reached."""
+    """What one step put into `down`: frames of each kind (of records, and of the way back, what is in them),
+    and their bytes. `blocked`: more waits, for the region's level or for the next step."""
 
     acks: int = 0
     facts: int = 0
+    answers: int = 0
     records: int = 0
+    back: int = 0
     bytes: int = 0
     blocked: bool = False
 
@@ -101,8 +89,30 @@ class _Raced(Exception):
     """Another deliver wrote to this region at the same time: its hint says where it stands now."""
 
 
+@dataclass
+class _Turn:
+    """One step for one region: how it stands, where the hint is by now, and what was done."""
+
+    standing: Standing
+    want: Want
+    key: PublicKey
+    hint: DownHint
+    done: Delivered = Delivered()
+
+    @property
+    def frame_bytes(self) -> int:
+        """What a frame may take on the line."""
+        return max(FRAME_BYTES_LEAST, self.want.level // 3)
+
+    @property
+    def heads_bytes(self) -> int:
+        """The same for heads before compression."""
+        return min(RECORDS_BYTES_MAX, SQUEEZED * self.frame_bytes)
+
+
 class Deliver:
-    """Fills `down` streams. `ours` is the center's key. `restraint` says what every region gets at most."""
+    """Fills `down` streams. `ours` is the center's key. `restraint` says what every region gets at most;
+    `answers` who answers which question."""
 
     def __init__(
         self,
@@ -112,12 +122,14 @@ class Deliver:
         ours: PrivateKey,
         titian: str = "",
         restraint: Callable[[], Restraint] | None = None,
+        answers: Mapping[str, Answerer] = ANSWERS,
     ) -> None:
         self._feed, self._link, self._clock, self._ours, self._titian = feed, link, clock, ours, titian
-        self._restraint = restraint
+        self._restraint, self._answers = restraint, answers
+        self._back = WayBack(feed, clock)
 
     def step(self, region: str) -> Delivered:
-        """Everything that can go to that region now."""
+        """Everything that can go to that region now (a bounded number of frames of the way back)."""
         try:
             return self._step(region)
         except _Raced:
@@ -128,18 +140,20 @@ class Deliver:
         if standing is None or standing.want is None or standing.key is None or not standing.session:
             return Delivered()
         hint = self._link.hint(region)
-        done = Delivered()
+        turn = _Turn(standing, standing.want, standing.key, hint or DownHint(0, 0, 0, 0, -1))
         if hint is None or hint.session != standing.session:
             # A hint that is ahead is of a life that this ledger, restored from a backup, never had.
-            hint, done = self._begin(standing, renew=hint is None or hint.session > standing.session)
+            self._begin(turn, renew=hint is None or hint.session > standing.session)
         elif hint.incarnation != standing.since[-1].incarnation:
-            hint, done = self._begin(standing, renew=True)
-        elif standing.want.n > hint.answered:
-            hint, done = self._answer(standing, hint, None, done)
-        if standing.refusal:
-            return done
-        hint, done = self._facts(standing, hint, done)
-        return self._records(standing, hint, done)
+            self._begin(turn, renew=True)
+        elif turn.want.n > hint.answered:
+            turn.hint = going_on(turn.want, hint)
+            self._answer(turn, None)
+        if not standing.refusal:
+            self._facts(turn)
+            if self._asks(turn) and self._records(turn):
+                self._go_back(turn)
+        return turn.done
 
     def refuse(self, region: str, key: PublicKey, code: str) -> None:
         """Tell a machine that may not speak as this region why (an ack to nobody, sealed to its key)."""
@@ -147,36 +161,22 @@ class Deliver:
         if standing is None:
             return
         hint = self._link.hint(region) or DownHint(max(1, standing.session), 0, 0, 0, -1)
-        ack = Ack(
-            n=0,
-            instance="-",
-            grant=0,
-            session=hint.session,
-            since=standing.since[-1],
-            facts_top=0,
-            records_top=0,
-            window_bytes=0,
-            epoch="000000",
-            refusal=code,
-            clock_ms=max(0, self._clock.now_ms()),
-            titian=self._titian,
-        )
+        ack = refusal_of(standing, hint.session, code, self._clock.now_ms(), self._titian)
         with contextlib.suppress(_Raced):
             self._put(region, key, Kind.ACK, pack_message(ack), hint, "000000")
 
     # --- the session and its acks ---------------------------------------------------------------
 
-    def _begin(self, standing: Standing, *, renew: bool) -> tuple[DownHint, Delivered]:
+    def _begin(self, turn: _Turn, *, renew: bool) -> None:
         """A new session, a ledger that has a new life, or a broker that lost the hint: from the region's
-        cursors on, back to the common point of both histories.
+        cursors on, back to the common point of both histories; at the top for a region that is fresh.
 
         With the hint the number of the last entry is lost too, and the region waits for a higher one; with a
         new life the region must look at what it holds. So the same instance goes on in the next session
         (`renew`), whose ids are above all that there were. The want may be older than what the region has
         done since; the region takes the session only if its cursors are still those that the want named.
         """
-        want = standing.want
-        assert want is not None
+        standing, want = turn.standing, turn.want
         session = standing.session
         if renew:
             last_session = self._link.last_session(standing.region)
@@ -184,90 +184,102 @@ class Deliver:
         self._link.clear_down(standing.region)
         rewind = rewind_to(want.facts, want.records, want.history, standing.since)
         facts, records = rewind if rewind is not None else (want.facts, want.records)
-        hint = DownHint(session, 0, facts, records, -1, (), standing.since[-1].incarnation)
-        return self._answer(standing, hint, rewind, Delivered())
+        if want.fresh:
+            rewind, facts, records = None, standing.facts_no, standing.records_no
+        life, back = standing.since[-1].incarnation, begins_at(want, rewind)
+        turn.hint = DownHint(session, 0, facts, records, -1, (), life, back)
+        self._answer(turn, rewind)
 
-    def _answer(
-        self, standing: Standing, hint: DownHint, rewind: tuple[int, int] | None, done: Delivered
-    ) -> tuple[DownHint, Delivered]:
-        want = standing.want
-        assert want is not None
-        assert standing.key is not None
-        window_bytes, hold_s = self._allowed(standing)
-        ack = Ack(
-            n=want.n,
-            instance=standing.instance,
-            grant=standing.grant,
-            session=hint.session,
-            since=standing.since[-1],
-            facts_top=standing.facts_no,
-            records_top=standing.records_no,
-            window_bytes=window_bytes,
-            hold_s=hold_s,
-            epoch=want.epoch,
-            partly=_restated(standing.partly),
-            announced=self._feed.announced(standing.region, want.epoch, want.announced_from),
-            rewind=None if rewind is None else list(rewind),
-            refusal=standing.refusal,
-            clock_ms=max(0, self._clock.now_ms()),
-            titian=self._titian,
-        )
-        hint = hint._replace(answered=want.n)
-        hint, sent = self._put(standing.region, standing.key, Kind.ACK, pack_message(ack), hint, want.epoch)
-        return hint, replace(done, acks=done.acks + 1, bytes=done.bytes + sent)
+    def _answer(self, turn: _Turn, rewind: tuple[int, int] | None) -> None:
+        standing, want = turn.standing, turn.want
+        announced = self._feed.announced(standing.region, want.epoch, want.announced_from)
+        all_get = None if self._restraint is None else self._restraint()
+        now_ms = self._clock.now_ms()
+        ack = ack_of(standing, turn.hint, announced, rewind, all_get, now_ms, self._titian)
+        turn.hint = turn.hint._replace(answered=want.n)
+        self._send(turn, Kind.ACK, pack_message(ack), acks=1)
 
-    def _allowed(self, standing: Standing) -> tuple[int, float]:
-        """The region's window and hold: what was set for it, or what all get where that is less."""
-        if self._restraint is None:
-            return standing.window_bytes, standing.hold_s
-        all_get = self._restraint()
-        window_bytes = min(standing.window_bytes, all_get.window_bytes)
-        return window_bytes, max(standing.hold_s, all_get.hold_s)
+    # --- what goes down -------------------------------------------------------------------------
 
-    # --- the feed -------------------------------------------------------------------------------
-
-    def _facts(self, standing: Standing, hint: DownHint, done: Delivered) -> tuple[DownHint, Delivered]:
+    def _facts(self, turn: _Turn) -> None:
         """Facts go first and outside the credit: they are small, and they open the region's window."""
-        assert standing.want is not None
-        assert standing.key is not None
-        while hint.facts < standing.facts_no:
-            groups, to = self._feed.facts_after(standing.region, hint.facts, FACTS_PACKETS_MAX)
-            if to <= hint.facts:
+        region = turn.standing.region
+        while turn.hint.facts < turn.standing.facts_no:
+            groups, to = self._feed.facts_after(region, turn.hint.facts, FACTS_PACKETS_MAX)
+            if to <= turn.hint.facts:
                 break
-            body = pack_facts(_span(standing, hint.session, hint.facts, to), groups)
-            hint = hint._replace(facts=to)
-            hint, sent = self._put(standing.region, standing.key, Kind.FACTS, body, hint, standing.want.epoch)
-            done = replace(done, facts=done.facts + 1, bytes=done.bytes + sent)
-        return hint, done
+            body = pack_facts(_span(turn, turn.hint.facts, to), groups)
+            turn.hint = turn.hint._replace(facts=to)
+            self._send(turn, Kind.FACTS, body, facts=1)
 
-    def _records(self, standing: Standing, hint: DownHint, done: Delivered) -> Delivered:
-        want = standing.want
-        assert want is not None
-        assert standing.key is not None
+    def _asks(self, turn: _Turn) -> bool:
+        """A part of every answer in turn, so that a short one does not wait for the end of a long one.
+        Returns whether all are given, and there is room for more."""
+        region, places = turn.standing.region, dict(turn.hint.asks)
+        waiting = [one for one in turn.want.asks if places.get(one.id, one.at) != ANSWERED]
+        while waiting:
+            for ask in tuple(waiting):
+                if self._is_full(turn):
+                    return False
+                at = places.get(ask.id, ask.at)
+                payload, to, done = answer(self._answers, self._feed.reader, region, ask, at)
+                life, session = turn.standing.since[-1].incarnation, turn.hint.session
+                body = pack_answer(Answer(life, session, ask.id, at, to, done, payload))
+                places[ask.id] = ANSWERED if done else to
+                turn.hint = turn.hint._replace(asks=tuple(places.items()))
+                self._send(turn, Kind.ANSWER, body, answers=1)
+                if done:
+                    waiting.remove(ask)
+        return True
+
+    def _records(self, turn: _Turn) -> bool:
+        """What is new; returns whether that is all, and there is room for more."""
+        region, want = turn.standing.region, turn.want
         reference = None if want.whole else want.epoch
-        while hint.records < standing.records_no:
-            if self._unread_bytes(standing.region, hint) >= max(1, want.level):
-                return replace(done, blocked=True)
+        while turn.hint.records < turn.standing.records_no:
+            if self._is_full(turn):
+                return False
             changes, to = self._feed.records_after(
-                standing.region, hint.records, RECORDS_MAX, RECORDS_BYTES_MAX, reference
+                region, turn.hint.records, RECORDS_MAX, turn.heads_bytes, reference
             )
-            if to <= hint.records:
+            if to <= turn.hint.records:
                 break
-            body = pack_records(_span(standing, hint.session, hint.records, to), changes)
-            hint = hint._replace(records=to)
-            hint, sent = self._put(standing.region, standing.key, Kind.RECORDS, body, hint, want.epoch)
-            done = replace(done, records=done.records + len(changes), bytes=done.bytes + sent)
-        return done
+            body = pack_records(_span(turn, turn.hint.records, to), changes)
+            turn.hint = turn.hint._replace(records=to)
+            self._send(turn, Kind.RECORDS, body, records=len(changes))
+        return True
 
-    def _unread_bytes(self, region: str, hint: DownHint) -> int:
-        """Bytes in `down` that the region has not taken yet (0 lets at least one frame through)."""
-        first = self._link.down_first(region)
-        if first is None:
-            return 0
-        if first.session != hint.session:
-            return sum(hint.sizes)
-        unread = max(0, hint.n - first.n + 1)
-        return sum(hint.sizes[-unread:]) if unread else 0
+    def _go_back(self, turn: _Turn) -> None:
+        """What a rebuild fetches, as long as nothing else goes."""
+        pieces_bytes = min(CHUNK_BYTES_MAX, turn.frame_bytes)
+        for _ in range(BACK_FRAMES_A_STEP):
+            if turn.hint.back is None or self._is_full(turn):
+                return
+            frame = self._back.next(turn.standing, turn.hint, turn.heads_bytes, pieces_bytes)
+            if frame is None:
+                return
+            turn.hint = turn.hint._replace(back=(frame.to.pass_no, frame.to.floor, frame.to.at))
+            self._send(turn, Kind.BACK, pack_back(frame), back=len(frame.records) + len(frame.pieces))
+        turn.done = replace(turn.done, blocked=True)
+
+    def _is_full(self, turn: _Turn) -> bool:
+        """Whether the region's level is reached by what it has not taken yet (one frame may always go)."""
+        hint = turn.hint
+        first = self._link.down_first(turn.standing.region)
+        unread = 0 if first is None else max(0, hint.n - first.n + 1)
+        if first is not None and first.session != hint.session:
+            unread = len(hint.sizes)
+        unread_bytes = sum(hint.sizes[-unread:]) if unread else 0
+        if unread_bytes < max(1, turn.want.level):
+            return False
+        turn.done = replace(turn.done, blocked=True)
+        return True
+
+    def _send(self, turn: _Turn, kind: Kind, body: bytes, **counts: int) -> None:
+        region, epoch = turn.standing.region, turn.want.epoch
+        turn.hint, sent = self._put(region, turn.key, kind, body, turn.hint, epoch)
+        now = {what: getattr(turn.done, what) + n for what, n in counts.items()}
+        turn.done = replace(turn.done, bytes=turn.done.bytes + sent, **now)
 
     def _put(
         self, region: str, key: PublicKey, kind: Kind, body: bytes, hint: DownHint, epoch: str
@@ -280,17 +292,5 @@ class Deliver:
         return hint, len(frame)
 
 
-def _restated(partly: dict[int, Ranges]) -> list[Partly]:
-    """What is stored of incomplete packets, as far as it fits an ack: what is left out is sent again."""
-    out: list[Partly] = []
-    numbers_left = PARTLY_NUMBERS_MAX
-    for seq, held in sorted(partly.items()):
-        numbers_left -= 2 * len(held) + 1
-        if numbers_left < 0:
-            break
-        out.append(Partly(seq=seq, ranges=to_wire(held)))
-    return out
-
-
-def _span(standing: Standing, session: int, start: int, to: int) -> Span:
-    return Span(standing.since[-1].incarnation, session, start, to)
+def _span(turn: _Turn, start: int, to: int) -> Span:
+    return Span(turn.standing.since[-1].incarnation, turn.hint.session, start, to)
