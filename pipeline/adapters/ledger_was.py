@@ -74,7 +74,7 @@ def take_runs(connection: Connection, books: Books, region: str, epoch_id: int, 
             continue
         room -= n
         span = _Span(of, run.old, epoch_id, run.new, n)
-        new = _write(connection, span, ord_)
+        new = _write(connection, span, region, ord_)
         _hand_over(connection, books, span)
         if new:
             written += new
@@ -105,23 +105,23 @@ def _older(connection: Connection, region: str, epoch: str, ord_: int) -> int | 
     return inserted_id(connection.execute(insert(EPOCH).values(region=region, epoch=epoch, ord=first - 1)))
 
 
-def _write(connection: Connection, span: _Span, ord_: int) -> int:
+def _write(connection: Connection, span: _Span, region: str, ord_: int) -> int:
     """The rows; a name that led to a packet of an earlier epoch leads on to where that one is now."""
     rows = [(span.of, span.old + i, span.to, span.new + i) for i in range(span.n)]
-    return _writer(connection).many(connection, [(*row, ord_) for row in rows])
+    return _writer(connection).many(connection, [(*row, region, ord_) for row in rows])
 
 
 def _writer(connection: Connection) -> Statement:
     found = _WRITE.get(connection.dialect.name)
     if found is None:
         made: Any = upsert(connection, WAS).values({name: bindparam(name) for name in _NAMES})
-        led_to = select(EPOCH.c.ord).where(EPOCH.c.id == WAS.c.epoch_id).scalar_subquery()
+        of = (EPOCH.c.region == bindparam("of_region"), EPOCH.c.ord < bindparam("of_ord"))
         writing = made.on_conflict_do_update(
             index_elements=[WAS.c.old_epoch_id, WAS.c.old_seq],
             set_={"epoch_id": made.excluded.epoch_id, "seq": made.excluded.seq},
-            where=led_to < bindparam("of_ord"),
+            where=WAS.c.epoch_id.in_(select(EPOCH.c.id).where(*of)),
         )
-        found = _WRITE[connection.dialect.name] = Statement(writing, (*_NAMES, "of_ord"))
+        found = _WRITE[connection.dialect.name] = Statement(writing, (*_NAMES, "of_region", "of_ord"))
     return found
 
 
