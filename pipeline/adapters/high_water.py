@@ -14,7 +14,6 @@ import hashlib
 import os
 import struct
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,16 +73,25 @@ class HighWaterFile:
         """Let go of it."""
         os.close(self._fd)
 
-    def _check_place(self) -> None:
-        """A number in a deleted file is read by nobody."""
-        held, found = os.fstat(self._fd), None
-        with suppress(OSError):
+    def is_replaced(self) -> bool:
+        """Whether the path leads to another file now. Raises `StoreError` where it leads to none: a number in
+        a deleted file is read by nobody."""
+        held = os.fstat(self._fd)
+        try:
             found = os.stat(self.path)
-        if found is None or (held.st_dev, held.st_ino) != (found.st_dev, found.st_ino):
-            raise StoreError(
-                f"{self.path} was deleted or replaced while it was in use: a loss of what was enqueued since "
-                "would not be noticed. Look at the disk and at who did it, then start this program again"
-            )
+        except OSError:
+            raise self._gone() from None
+        return (held.st_dev, held.st_ino) != (found.st_dev, found.st_ino)
+
+    def _check_place(self) -> None:
+        if self.is_replaced():
+            raise self._gone()
+
+    def _gone(self) -> StoreError:
+        return StoreError(
+            f"{self.path} was deleted or replaced while it was in use: a loss of what was enqueued since "
+            "would not be noticed. Look at the disk and at who did it, then start this program again"
+        )
 
     def _put(self, epoch: str, seq: int) -> None:
         plain = _FORM.pack(_MAGIC, epoch.encode("ascii"), seq)
@@ -103,8 +111,11 @@ class HighWaterFiles:
         return self._held().read()
 
     def raise_to(self, epoch: str, seq: int) -> None:
-        """See `HighWaterFile`. After an error it is opened anew."""
+        """See `HighWaterFile`. After an error, or where another file has come in its place (with another
+        database, which has told its users), it is opened anew."""
         try:
+            if self._held().is_replaced():
+                self.close()
             self._held().raise_to(epoch, seq)
         except StoreError:
             self.close()
