@@ -7,17 +7,20 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, case, func, insert, select, update
 
+from pipeline.adapters import ledger_was
+from pipeline.adapters.ledger_books import Books
 from pipeline.adapters.ledger_engine import Store, inserted_id, over_all_regions
 from pipeline.adapters.ledger_packets import epoch_id
-from pipeline.adapters.ledger_tables import INCARNATION, INCARNATION_START, REGION, REGION_KEY, SETTING
+from pipeline.adapters.ledger_tables import EPOCH, INCARNATION, INCARNATION_START, REGION, REGION_KEY, SETTING
 from pipeline.center.outcomes import AlreadyBound, Bound, Joining, Revoked, TokenUsed, TokenWrong
 from pipeline.center.reading import WantIs
-from pipeline.center.sessions import Conversation, Spoken, Taken, hear, renewed
+from pipeline.center.sessions import Conversation, Spoken, Taken, hear, milestones, renewed
+from schemas.errors import SchemaError
 from schemas.identity import check_region
 from schemas.keys import PublicBytes, PublicKey
-from schemas.messages import Join, Since, pack_message
+from schemas.messages import Join, Since, Want, pack_message, unpack_message
 
 #: How many of the ledger's newest lives are told from one another; before that all is one.
 SINCE_MAX = 256
@@ -144,11 +147,11 @@ def conversation(row: Any) -> Conversation:
 
 def take_wants(
     connection: Connection,
+    books: Books,
     row: Any,
     wants: Sequence[WantIs],
     current: bytes | None,
     last_session: int,
-    now_ms: int,
 ) -> tuple[list[tuple[Taken, WantIs]], dict[str, Any]]:
     """What became of each want of a region (whose row is locked), and the row's new values.
 
@@ -156,6 +159,7 @@ def take_wants(
     """
     now, latest = conversation(row), None
     taken: list[tuple[Taken, WantIs]] = []
+    heard: dict[str, int] = {}
     for one in wants:
         want = one.want
         if one.signer.id != current:
@@ -164,13 +168,35 @@ def take_wants(
         spoken = Spoken(_one_word(want.instance), want.grant, want.n, want.session, want.take_over)
         what, now = hear(now, spoken, last_session)
         taken.append((what, one))
+        heard[want.epoch] = max(want.highest_seq, heard.get(want.epoch, 0))
         if what in (Taken.GRANTED, Taken.LATEST):
             latest = want
-    values: dict[str, Any] = {**_columns(now), "last_seen_ms": now_ms} if wants else {}
+    values: dict[str, Any] = {**_columns(now), "last_seen_ms": books.now_ms} if wants else {}
     if latest is not None:
-        epoch_id(connection, row.code, latest.epoch)
+        epoch = epoch_id(connection, row.code, latest.epoch)
+        ledger_was.take_runs(connection, books, row.code, epoch, latest.renumbered)
+        for event, detail in milestones(_want_of(row.want), latest):
+            books.event(event, detail=detail)
         values |= {"want": pack_message(latest), "epoch": latest.epoch, "highest_seq": latest.highest_seq}
+    _heard(connection, row.code, heard, books.now_ms)
     return taken, values
+
+
+def _heard(connection: Connection, region: str, heard: dict[str, int], now_ms: int) -> None:
+    """How far each epoch had got, as its last wants say. One that never became the region's word (of a copy
+    that spoke besides) counts as well: what it recorded exists; but it registers no epoch."""
+    for epoch, seq in heard.items():
+        of = update(EPOCH).where(EPOCH.c.region == region, EPOCH.c.epoch == epoch)
+        higher = case((EPOCH.c.highest_seq < seq, seq), else_=EPOCH.c.highest_seq)
+        connection.execute(of.values(highest_seq=higher, last_ms=now_ms))
+
+
+def _want_of(packed: bytes | None) -> Want | None:
+    """A stored want; `None` if there is none, or another version wrote it."""
+    try:
+        return None if packed is None else unpack_message(Want, packed)
+    except SchemaError:
+        return None
 
 
 def renew_session(connection: Connection, region: str, session: int, last_session: int) -> int:

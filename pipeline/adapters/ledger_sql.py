@@ -140,9 +140,7 @@ class SqlLedger:
             if row is None:
                 raise NotFound(f"region {region} is not admitted: `titian admit {region}`")
             current_id = None if current is None else current.id
-            taken, values = ledger_regions.take_wants(
-                connection, row, wants, current_id, last_session, now_ms
-            )
+            taken, values = ledger_regions.take_wants(connection, books, row, wants, current_id, last_session)
             batch = Batch(connection, books)
             batch.take(items)
             facts_no = batch.finish(row.facts_no)

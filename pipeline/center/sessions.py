@@ -1,4 +1,4 @@
-"""Who speaks, pure: what a `want` means for the conversation with its region (rule 16).
+"""Who speaks, pure: what a `want` means for the conversation with its region (rule 16), and for its rebuild.
 
 The center grants an instance a rising session and refuses instances that another one followed. A want is
 numbered within its instance, so an older one that comes late changes nothing. No clock takes part.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+
+from schemas.messages import Want
 
 #: How many instances that were followed by another are remembered, newest last.
 PAST_MAX = 16
@@ -76,6 +78,21 @@ def renewed(now: Conversation, session: int, last_session: int) -> Conversation:
         return now
     known = last_session if last_session <= SESSION_MAX else 0
     return _replace(now, session=max(now.session, known) + 1)
+
+
+def milestones(before: Want | None, now: Want) -> list[tuple[str, str]]:
+    """Events (what, detail) of a rebuild between two wants of a region, the later of which is `now`: the
+    office opens when the first pass is done, and everything is here when there is no way back any more."""
+    was = before.back if before is not None and before.epoch == now.epoch else None
+    found: list[tuple[str, str]] = []
+    opened_ms = now.back.opened_ms if now.back is not None else 0
+    over = was is not None and now.back is None and not now.fresh
+    if (opened_ms or over) and (was is None or not was.opened_ms):
+        at = f", at {opened_ms} ms by its clock" if opened_ms else ""
+        found.append(("open_for_service", f"print-ready and open cases are at the region{at}"))
+    if over and was is not None:
+        found.append(("rebuilt", f"all records up to {was.top} are at the region"))
+    return found
 
 
 def _granted(now: Conversation, said: Spoken, last_session: int, past: tuple[str, ...]) -> Conversation:
