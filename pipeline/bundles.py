@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
+from pipeline.errors import StoreError
 from schemas.bundle import START, BundleDamaged, Entry, Mark
 from schemas.errors import FrameError, SchemaError
 from schemas.frame import Header, Kind, open_body, split, verify
@@ -27,6 +28,9 @@ from schemas.ranges import Ranges, merge
 SESSION = INTEGER_MAX
 #: Ranges that a manifest names in all; more are joined over the smallest gaps.
 MANIFEST_RANGES_MAX = 1_500
+#: The `what` of a manifest that stands first: what is meant to be in the file. Of packets for the center its
+#: `entries` and `size` are how many packets, and bytes of their contents.
+PLAN = "plan"
 #: Spans that are gathered before they are merged.
 _LOOSE_MAX = 4_096
 
@@ -94,52 +98,53 @@ def _closed(ranges: Ranges, gap: int) -> Ranges:
 @dataclass(frozen=True)
 class Scanned:
     """A file, read through once: `first` is the header of its first frame (`None`: it has none that can be
-    read), `mark` where its last whole entry ends, `damage` what is wrong behind that (empty: nothing).
+    read), `to_center` whether what it carries goes up (`None`: nothing tells), `mark` where its last whole
+    entry ends, `damage` what is wrong behind that (empty: nothing).
 
-    `manifest_frame` is its last frame, if that has the form of a manifest, and `before` the mark before it.
+    `plan_frame` is its first and `manifest_frame` its last frame, if they have the form of a manifest, and
+    `before` the mark before the last.
     """
 
     first: Header | None
+    to_center: bool | None
     mark: Mark
     damage: str
+    plan_frame: bytes | None
     manifest_frame: bytes | None
     before: Mark
-
-    @property
-    def to_center(self) -> bool:
-        """Whether it was made by a region for the center."""
-        return self.first is not None and self.first.kind < Kind.ACK
 
     @property
     def chain(self) -> str:
         """The hash over the whole file up to its last whole entry: what a courier's paper names."""
         return self.mark.chain.hex()
 
-    @property
-    def frames(self) -> int:
-        """Whole entries, the manifest not counted."""
-        return self.before.entries if self.manifest_frame is not None else self.mark.entries
-
 
 def scan(entries: Iterable[Entry]) -> Scanned:
-    """Read through a bundle; damage ends it, and is no error. Nothing of it is believed yet."""
+    """Read through a bundle; damage, or a disk that cannot be read, ends it and is no error. Nothing of it is
+    believed yet. Raises `BundleDamaged` (code `not_a_bundle`) for what does not begin as one."""
     first: Header | None = None
+    to_center: bool | None = None
+    plan: bytes | None = None
     before, mark, last, damage = START, START, b"", ""
     try:
         for entry in entries:
-            if entry.n == 1:
-                first = header_of(entry.frame)
             before, mark, last = mark, entry.after, entry.frame
+            if to_center is not None:
+                continue
+            header = header_of(last)
+            if entry.n == 1:
+                first, plan = header, last if header and header.kind is Kind.MANIFEST else None
+            if header is not None and header.kind is not Kind.MANIFEST:
+                to_center = header.kind < Kind.ACK
     except BundleDamaged as why:
-        damage = str(why)
         if why.code == "not_a_bundle":
             raise
+        damage = str(why)
+    except StoreError as why:
+        damage = str(why)
     header = header_of(last) if last else None
-    if header is not None and header.kind is Kind.MANIFEST:
-        if mark.entries == 1:
-            first = header
-        return Scanned(first, mark, damage, last, before)
-    return Scanned(first, mark, damage, None, mark)
+    is_manifest = header is not None and header.kind is Kind.MANIFEST
+    return Scanned(first, to_center, mark, damage, plan, last if is_manifest else None, before)
 
 
 def header_of(frame: bytes) -> Header | None:
@@ -150,21 +155,36 @@ def header_of(frame: bytes) -> Header | None:
         return None
 
 
-def read_manifest(
-    scanned: Scanned,
-    signer_of: Callable[[bytes], PublicKey | None],
-    ours_of: Callable[[bytes], PrivateKey | None],
-) -> Manifest | None:
-    """What the file says that it holds; `None` where that is missing. Raises `SchemaError` if the manifest
-    does not verify, or is not of this file."""
-    if scanned.manifest_frame is None:
-        return None
-    parts = split(scanned.manifest_frame)
-    verify(parts, signer_of)
-    manifest = unpack_manifest(open_body(parts, ours_of))
-    if not manifest.fits(scanned.before):
-        raise FrameError("its manifest is that of another file", code="bundle_damaged")
-    return manifest
+class Opener(NamedTuple):
+    """Whose signatures hold, and what is sealed to us."""
+
+    signer_of: Callable[[bytes], PublicKey | None]
+    ours_of: Callable[[bytes], PrivateKey | None]
+
+    def manifest(self, scanned: Scanned) -> Manifest | None:
+        """What the file says that it holds; `None` where that is missing. Raises `SchemaError` if it does not
+        verify, or speaks of another file."""
+        said = self._read(scanned.manifest_frame)
+        if said is None or said.what == PLAN:
+            return None
+        if not said.fits(scanned.before):
+            raise FrameError("its manifest is that of another file", code="bundle_damaged")
+        return said
+
+    def plan(self, scanned: Scanned) -> Manifest | None:
+        """What was meant to be in the file, as its first entry says; `None` where it cannot be read."""
+        try:
+            said = self._read(scanned.plan_frame)
+        except SchemaError:
+            return None
+        return said if said is not None and said.what == PLAN else None
+
+    def _read(self, frame: bytes | None) -> Manifest | None:
+        if frame is None:
+            return None
+        parts = split(frame)
+        verify(parts, self.signer_of)
+        return unpack_manifest(open_body(parts, self.ours_of))
 
 
 # --- lives of the ledger --------------------------------------------------------------------------

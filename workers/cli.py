@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from workers import (
+    cli_bundles,
     cli_doctor,
     cli_enqueue,
     cli_linksim,
@@ -41,6 +42,7 @@ for group in (
     cli_run,
     cli_setup,
     cli_enqueue,
+    cli_bundles,
     cli_look,
     cli_losses,
     cli_records,

@@ -89,10 +89,13 @@ class RegistryBundles:
                 set_history(db, found.history)
             return found, _void_above(found, facts, ours)
 
-    def put_facts(self, span: Span, groups: Sequence[FactGroup], lives: set[str], now_ms: int) -> Placed:
-        """Store groups for the outbox, if they continue the cursor; otherwise nothing is stored."""
+    def put_facts(
+        self, span: Span, groups: Sequence[FactGroup], lives: set[str], now_ms: int, *, move: bool = True
+    ) -> Placed:
+        """Store groups for the outbox, if they continue the cursor (and it may `move`); otherwise nothing is
+        stored. `lives`: those of the ledger that the bundle names."""
         with self._database.write() as db:
-            placed = _place(db, span, "facts", lives)
+            placed = _place(db, span, "facts", lives, move)
             if placed is Placed.MOVED:
                 rows = [
                     (span.to, n, g.epoch, int(g.status), json.dumps(g.reasons), ranges_text(g.seqs), g.hash)
@@ -104,11 +107,11 @@ class RegistryBundles:
             return placed
 
     def put_records(
-        self, span: Span, changes: Sequence[RecordChange], lives: set[str], now_ms: int
+        self, span: Span, changes: Sequence[RecordChange], lives: set[str], now_ms: int, *, move: bool = True
     ) -> Applied:
         """Apply records whose version is newer than what is held; every change has its head."""
         with self._database.write() as db:
-            placed = _place(db, span, "records", lives)
+            placed = _place(db, span, "records", lives, move)
             if placed is Placed.FOREIGN:
                 return Applied(placed)
             newer = _newer(db, changes, placed is Placed.MOVED)
@@ -150,13 +153,14 @@ class RegistryBundles:
             add_event(db, now_ms, what, detail)
 
 
-def _place(db: apsw.Connection, span: Span, sequence: str, lives: set[str]) -> Placed:
+def _place(db: apsw.Connection, span: Span, sequence: str, lives: set[str], move: bool) -> Placed:
     if not is_of_line(span.incarnation, span.to, sequence, history_of(db), lives):
         return Placed.FOREIGN
     cursor = cursor_of(db, sequence)
     if span.to <= cursor:
         return Placed.OLD
-    return Placed.MOVED if span.start <= cursor and span.start < span.to else Placed.BESIDE
+    continues = span.start <= cursor and span.start < span.to
+    return Placed.MOVED if continues and move else Placed.BESIDE
 
 
 def _newer(db: apsw.Connection, changes: Sequence[RecordChange], continues: bool) -> list[RecordChange]:

@@ -13,9 +13,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
-from pipeline.bundles import MANIFEST_RANGES_MAX, SESSION, Sealed, Seqs, header_of, joined, life_of, told
+from pipeline.bundles import (
+    MANIFEST_RANGES_MAX,
+    PLAN,
+    SESSION,
+    Sealed,
+    Seqs,
+    header_of,
+    joined,
+    life_of,
+    told,
+)
 from pipeline.hop import rewind_to
-from schemas.bundle import Entry, Mark
+from schemas.bundle import START, Entry, Mark
 from schemas.feed import FactGroup, RecordChange, Span, pack_facts, pack_records
 from schemas.frame import Header, Kind, seal_frame
 from schemas.keys import PrivateKey, PublicKey
@@ -125,7 +135,7 @@ class Export:
         self, feed: Feed, sealer: Sealer, begin: Begin, tops: Begin, held: Held | None = None
     ) -> None:
         self._feed, self._sealer, self._tops = feed, sealer, tops
-        self.begin = begin
+        self.region, self.begin = sealer.region, begin
         facts = held.facts[1] if held and held.facts else begin.facts
         self.at = Begin(facts, held.records[1] if held and held.records else begin.records)
         self.packets = self.changes = 0
@@ -165,6 +175,23 @@ class Export:
             found = look()
             if self._feed.since_of(self._sealer.region)[-1].incarnation == before:
                 return before, found
+
+    def plan(self, now_ms: int, known: Sequence[Since]) -> bytes:
+        """The frame that begins the bundle: up to where it is meant to go."""
+        since = self._feed.since_of(self.region)
+        said = Manifest(
+            what=PLAN,
+            entries=0,
+            size=0,
+            chain=START.chain,
+            made_ms=max(0, now_ms),
+            history=told(since, known),
+            facts_from=self.begin.facts,
+            facts_to=max(self.begin.facts, self._tops.facts),
+            records_from=self.begin.records,
+            records_to=max(self.begin.records, self._tops.records),
+        )
+        return self._sealer.seal(Kind.MANIFEST, pack_manifest(said), since[-1].incarnation)
 
     def manifest(self, mark: Mark, now_ms: int, known: Sequence[Since], packets: Seqs | None = None) -> bytes:
         """The frame that ends the bundle; `known` are the lives of the ledger that the region named last,

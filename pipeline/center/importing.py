@@ -7,7 +7,7 @@ the file is still there. What the ledger has already is passed over, so that a s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -41,7 +41,7 @@ class HeldPacket(Protocol):
 class Known(Protocol):
     """What the ledger knows, to look at."""
 
-    def held(self, region: str, epoch: str, seqs: Ranges) -> dict[int, HeldPacket]:
+    def held(self, region: str, epoch: str, seqs: Ranges) -> Mapping[int, HeldPacket]:
         """Those of these packets that it knows."""
 
     def key_word(self, key_id: bytes) -> str:
@@ -147,7 +147,7 @@ class Import:
         if (code := self._why_not(header)) is not None:
             self.done.problem(code, total(header.seqs))
             return None
-        outcome = read_frame(frame, self._region, self._signer_of, self._ours.get)
+        outcome = read_frame(frame, self._region, self.signer_of, self._ours.get)
         if isinstance(outcome, Quarantined):
             code = self._of_key(header.signer) if outcome.code == "unknown_key" else outcome.code
             self.done.problem(code, total(header.seqs))
@@ -167,7 +167,8 @@ class Import:
             return "wrong_kind"
         return None if header.recipient in self._ours else "other_center"
 
-    def _signer_of(self, key_id: bytes) -> PublicKey | None:
+    def signer_of(self, key_id: bytes) -> PublicKey | None:
+        """Whose signatures hold: those of the ledger's keys, and in a dry run of one that would join."""
         if self._newcomer is not None and self._newcomer.id == key_id:
             return self._newcomer
         return self._ledger.signer_of(key_id)

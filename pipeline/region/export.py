@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline.adapters.outbox_bundles import Choice, Chosen
-from pipeline.bundles import MANIFEST_RANGES_MAX, Sealed, Seqs, header_of, joined
+from pipeline.bundles import MANIFEST_RANGES_MAX, PLAN, Sealed, Seqs, header_of, joined
 from pipeline.errors import StoreDamaged
 from pipeline.ports import Batch, Chunk, EntryId
 from pipeline.region.framing import Framer
-from schemas.bundle import Entry, Mark
+from schemas.bundle import START, Entry, Mark
 from schemas.frame import Kind
 from schemas.keys import PrivateKey
 from schemas.lanes import Lane
@@ -143,6 +143,11 @@ class Export:
             chunk = Chunk(_NO_ENTRY, one.lane, one.seq, one.size, one.digest, start, data)
             yield Sealed(self._framer.frame_of(chunk), stop == one.size, len(data))
         self.seqs.add(self._source.epoch, ((one.seq, one.seq + 1),))
+
+    def plan(self, packets: int, size: int, now_ms: int) -> bytes:
+        """The frame that begins the bundle: how much is meant to be in it."""
+        said = Manifest(what=PLAN, entries=packets, size=size, chain=START.chain, made_ms=max(0, now_ms))
+        return self._framer.seal(Kind.MANIFEST, pack_manifest(said))
 
     def manifest(self, mark: Mark, now_ms: int) -> bytes:
         """The frame that ends the bundle, for what lies before `mark`."""

@@ -1,8 +1,9 @@
 """Step 7, by courier: the frames of a bundle from the center -> facts, records and cursors, as pull does.
 
 The file's manifest says under which lives of the ledger it was made; how they lie to what the region holds is
-settled before anything is applied. A part of a file has no manifest: of it only what was made under the life
-that the region knows as the newest is taken (or anything, where it knows none yet).
+settled before anything is applied. A part of a file has only what its first entry says was meant; into an
+empty registry that waits for its rebuild it brings records, and moves nothing: the rebuild still begins with
+what the office needs first.
 """
 
 from __future__ import annotations
@@ -36,11 +37,13 @@ class Registry(Protocol):
     def follow(self, theirs: Sequence[Since], now_ms: int) -> tuple[Lineage, int]:
         """Adopt the bundle's lives of the ledger; what that came to, and above what facts are void."""
 
-    def put_facts(self, span: Span, groups: Sequence[FactGroup], lives: set[str], now_ms: int) -> Placed:
+    def put_facts(
+        self, span: Span, groups: Sequence[FactGroup], lives: set[str], now_ms: int, *, move: bool = True
+    ) -> Placed:
         """Store groups that continue the cursor."""
 
     def put_records(
-        self, span: Span, changes: Sequence[RecordChange], lives: set[str], now_ms: int
+        self, span: Span, changes: Sequence[RecordChange], lives: set[str], now_ms: int, *, move: bool = True
     ) -> Applied:
         """Apply newer records."""
 
@@ -123,22 +126,24 @@ class Import:
         clock: Clock,
         *,
         epochs: frozenset[str],
-        manifest: Manifest | None,
+        said: Manifest | None,
+        whole: bool,
         dry_run: bool = False,
     ) -> None:
         self._registry, self._facts, self._outbox, self._clock = registry, facts, outbox, clock
         self._region, self._center, self._epochs = region, center, epochs
         self._ours = {key.id: key for key in ours}
-        self._manifest, self._dry_run = manifest, dry_run
-        self._lives = {one.incarnation for one in manifest.history} if manifest else set()
+        self._said, self._whole, self._dry_run = said, whole, dry_run
+        self._move = whole or not registry.cursors().fresh
+        self._lives = {one.incarnation for one in said.history} if said else set()
         self._unswept = 0
         self.done = Imported()
 
     def begin(self) -> str:
         """Compare the lives of the ledger; why nothing of the bundle can be taken, or an empty text."""
-        if self._manifest is None:
+        if self._said is None or not self._move:
             return ""
-        theirs, now_ms = self._manifest.history, self._clock.now_ms()
+        theirs, now_ms = self._said.history, self._clock.now_ms()
         if self._dry_run:
             held = self._registry.cursors()
             found = lineage(held.facts, held.records, held.history, theirs)
@@ -164,13 +169,13 @@ class Import:
         except SchemaError as why:
             self.done.problem(why.code)
 
-    def finish(self, whole: bool) -> Imported:
-        """Settle what is left. `whole`: every entry of the file was here, and its manifest fits."""
+    def finish(self) -> Imported:
+        """Settle what is left."""
         if self._dry_run:
             return self.done
         self._sweep()
-        said, now_ms = self._manifest, self._clock.now_ms()
-        if whole and said is not None and self.done.clean and not (said.facts_from or said.records_from):
+        said, now_ms = self._said, self._clock.now_ms()
+        if self._whole and said and self.done.clean and not (said.facts_from or said.records_from):
             self.done.opened = self._registry.open_for_service(said.records_to, now_ms)
         detail = (
             f"facts about {self.done.facts} packets, {self.done.changed} of {self.done.records} records newer"
@@ -204,16 +209,18 @@ class Import:
         of_ours = sum(total(group.seqs) for group in ours)
         placed = self._look(span, "facts")
         if placed is None:
-            placed = self._registry.put_facts(span, ours, self._lives, self._clock.now_ms())
+            placed = self._registry.put_facts(span, ours, self._lives, self._clock.now_ms(), move=self._move)
         if placed is Placed.FOREIGN:
             self.done.problem("other_life")
             return
+        if span.start == span.to and placed is Placed.OLD and not self._dry_run:
+            return  # a receipt says again what stands in the feed before it
         self.done.facts += named
         self.done.foreign_facts += named - of_ours
         if self._dry_run:
             return
         if placed is Placed.BESIDE:
-            self.done.gaps += span.start < span.to
+            self.done.gaps += self._move and span.start < span.to
             self._settle_beside(span.to, ours)
         self._unswept += 1
         if self._unswept >= SWEEP_FRAMES:
@@ -222,7 +229,9 @@ class Import:
     def _take_records(self, span: Span, changes: Sequence[RecordChange]) -> None:
         placed = self._look(span, "records")
         if placed is None:
-            applied = self._registry.put_records(span, changes, self._lives, self._clock.now_ms())
+            applied = self._registry.put_records(
+                span, changes, self._lives, self._clock.now_ms(), move=self._move
+            )
         else:
             applied = Applied(placed, self._registry.newer(changes) if placed is not Placed.FOREIGN else 0)
         if applied.placed is Placed.FOREIGN:
@@ -230,17 +239,15 @@ class Import:
             return
         self.done.records += len(changes)
         self.done.changed += applied.changed
-        self.done.gaps += applied.placed is Placed.BESIDE
+        self.done.gaps += self._move and applied.placed is Placed.BESIDE
 
     def _look(self, span: Span, sequence: str) -> Placed | None:
         """In a dry run: how the frame lies to what is held now."""
         if not self._dry_run:
             return None
         held = self._registry.cursors()
-        found = lineage(
-            held.facts, held.records, held.history, self._manifest.history if self._manifest else ()
-        )
-        history = found.history if self._manifest and not isinstance(found, LeftBehind) else held.history
+        found = lineage(held.facts, held.records, held.history, self._said.history if self._said else ())
+        history = found.history if self._said and not isinstance(found, LeftBehind) else held.history
         of_line = is_of_line(span.incarnation, span.to, sequence, history, self._lives)
         return Placed.OLD if of_line else Placed.FOREIGN
 
