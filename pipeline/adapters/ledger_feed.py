@@ -8,14 +8,14 @@ found above it later.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
 
-from pipeline.adapters import ledger_pieces as pieces
 from pipeline.adapters import ledger_was
+from pipeline.adapters.ledger_leaves import Place, epoch_names, prefix_of
 from pipeline.adapters.ledger_packets import reasons_of
 from pipeline.adapters.ledger_regions import Keys, since_of
 from pipeline.adapters.ledger_tables import ANNOUNCED, ASSEMBLING, BODY, EPOCH, PACKET, RECORD, REGION
@@ -24,7 +24,6 @@ from schemas.feed import FactGroup, RecordChange, digests_hash
 from schemas.keys import PublicKey
 from schemas.limits import RANGES_MAX
 from schemas.messages import Since, Want, unpack_message
-from schemas.packet import head_bytes
 from schemas.ranges import Ranges, from_numbers, from_wire
 from schemas.verdicts import Status
 
@@ -127,7 +126,7 @@ def facts_after(
             group = groups[epoch, status, reasons] = []
         group.append((seq, digest))
         last = fact_no
-    names = _epoch_names(connection, {key[0] for key in groups})
+    names = epoch_names(connection, {key[0] for key in groups})
     return tuple(_group(names[key[0]], *key[1:], listed) for key, listed in groups.items()), to
 
 
@@ -138,14 +137,15 @@ def records_after(
     records_max: int,
     bytes_max: int,
     by_reference_epoch: str | None,
-) -> tuple[tuple[RecordChange, ...], int]:
+) -> tuple[tuple[RecordChange, ...], int, tuple[Place, ...]]:
     """Records numbered above `position`, as they are now, and the number up to which that is all.
 
-    Those made from a packet of `by_reference_epoch` come without a head.
+    Those made from a packet of `by_reference_epoch` come without a head. One whose packet cannot be read is
+    left out; the packet's epoch (id) and seq are named last.
     """
     top = connection.execute(select(REGION.c.records_no).where(REGION.c.code == region)).scalar() or 0
     if position >= top:
-        return (), position
+        return (), position, ()
     rows = connection.execute(
         select(RECORD.c.record_no, RECORD.c.version, RECORD.c.status, RECORD.c.epoch_id, RECORD.c.seq)
         .where(RECORD.c.region == region, RECORD.c.record_no > position, RECORD.c.record_no <= top)
@@ -153,20 +153,25 @@ def records_after(
         .limit(records_max)
     ).all()
     to = top if len(rows) < records_max else rows[-1].record_no
-    names = _epoch_names(connection, {row.epoch_id for row in rows})
+    names = epoch_names(connection, {row.epoch_id for row in rows})
     reference = next((id_ for id_, name in names.items() if name == by_reference_epoch), None)
     referred = all(row.epoch_id == reference for row in rows)
     heads = iter(()) if referred else _heads(connection, region, position, to, reference)
     changes: list[RecordChange] = []
+    unreadable: list[Place] = []
     bytes_left, last = bytes_max, position
     for number, version, status, epoch, seq in rows:
         head = None if epoch == reference else next(heads)
+        if head is None and epoch != reference:
+            unreadable.append((epoch, seq))
+            last = number
+            continue
         bytes_left -= 24 if head is None else 24 + len(head)
         if changes and bytes_left < 0:
-            return tuple(changes), last
+            return tuple(changes), last, tuple(unreadable)
         changes.append(RecordChange(version, Status(status), names[epoch], seq, head))
         last = number
-    return tuple(changes), to
+    return tuple(changes), to, tuple(unreadable)
 
 
 def partly(connection: Connection, region: str, epoch: str) -> dict[int, Ranges]:
@@ -213,18 +218,11 @@ def _group(epoch: str, status: int, reasons: str, listed: list[tuple[int, bytes]
     )
 
 
-def _epoch_names(connection: Connection, ids: Iterable[int]) -> dict[int, str]:
-    wanted = sorted(ids)
-    if not wanted:
-        return {}
-    rows = connection.execute(select(EPOCH.c.id, EPOCH.c.epoch).where(EPOCH.c.id.in_(wanted)))
-    return {row.id: row.epoch for row in rows}
-
-
 def _heads(
     connection: Connection, region: str, position: int, to: int, reference: int | None
-) -> Iterator[bytes]:
-    """The heads of the records' packets in order, but for those of the epoch `reference`."""
+) -> Iterator[bytes | None]:
+    """The heads of the records' packets in order, but for those of the epoch `reference` (`None`: one that
+    cannot be read)."""
     source = and_(BODY.c.epoch_id == RECORD.c.epoch_id, BODY.c.seq == RECORD.c.seq)
     wanted = [RECORD.c.region == region, RECORD.c.record_no > position, RECORD.c.record_no <= to]
     if reference is not None:
@@ -236,5 +234,4 @@ def _heads(
         .order_by(RECORD.c.record_no)
     )
     for epoch, seq, stored in rows:
-        begin = pieces.read_prefix(connection, epoch, seq) if stored is None else stored
-        yield begin[: head_bytes(begin)]
+        yield prefix_of(connection, epoch, seq, stored)

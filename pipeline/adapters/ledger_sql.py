@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import select, update
@@ -20,6 +21,7 @@ from pipeline.adapters import (
     ledger_regions,
     ledger_verdicts,
 )
+from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.ledger_books import Books, forget_old_rates
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_feed import Standing
@@ -32,7 +34,7 @@ from pipeline.center.behind import Backlog
 from pipeline.center.outcomes import Item, Joining, TookIn
 from pipeline.center.reading import WantIs
 from pipeline.center.validation import Decisions, Work
-from pipeline.errors import NotFound
+from pipeline.errors import NotFound, StoreError
 from schemas.back import Position
 from schemas.feed import FactGroup, RecordChange
 from schemas.keys import PublicKey
@@ -212,11 +214,15 @@ class SqlLedger:
     def records_after(
         self, region: str, position: int, records_max: int, bytes_max: int, by_reference_epoch: str | None
     ) -> tuple[tuple[RecordChange, ...], int]:
-        """The same for records; those whose packet belongs to `by_reference_epoch` come without a head."""
+        """The same for records; those whose packet belongs to `by_reference_epoch` come without a head. One
+        whose packet cannot be read is left out, and that is written down."""
         with self._store.read() as connection:
-            return ledger_feed.records_after(
+            changes, to, unreadable = ledger_feed.records_after(
                 connection, region, position, records_max, bytes_max, by_reference_epoch
             )
+        if unreadable:
+            self.note_unreadable(region, unreadable, SystemClock().now_ms())
+        return changes, to
 
     def way_back(
         self, region: str, at: Position, records_max: int, bytes_max: int, piece_bytes: int, own_epoch: str
@@ -233,8 +239,9 @@ class SqlLedger:
             return ledger_rebuild.left(connection, region, pass_no, floor)
 
     def note_unreadable(self, region: str, packets: Sequence[tuple[int, int]], now_ms: int) -> None:
-        """Write down that these packets (epoch's id, seq), which records were made from, cannot be read."""
-        with self._store.write() as connection:
+        """Write down that these packets (epoch's id, seq), which records were made from, cannot be read. A
+        disk that is full keeps that from being said, and nothing else from being sent."""
+        with suppress(StoreError), self._store.write() as connection:
             ledger_rebuild.note_unreadable(connection, region, packets, now_ms)
 
     def announced(self, region: str, epoch: str, start: int | None) -> Announced:
