@@ -5,6 +5,9 @@ restored backup does the same. This file is written and synced after each commit
 and stays out of backups: a number in it above the outbox's own means that acknowledged packets are gone.
 
     file = "TITIANHW" | epoch (8 bytes, padded) | u64 seq | 8 bytes of SHA-256 over these 24     (32 bytes)
+
+Where each packet lies on a mirror, durably, that tells how far the numbers went: then this file is
+written but not waited for, and begins with "TITIANHU" instead, so that nobody takes it for synced.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import NamedTuple
 from pipeline.errors import StoreError
 
 _FORM = struct.Struct(">8s8sQ")
-_MAGIC = b"TITIANHW"
+_MAGIC, _NOT_SYNCED = b"TITIANHW", b"TITIANHU"
 _SIZE = _FORM.size + 8
 
 
@@ -43,23 +46,22 @@ class HighWaterFile:
 
     def read(self) -> HighWater | None:
         """What it says; `None` if it is new, cut off or damaged."""
-        data = os.pread(self._fd, _SIZE, 0)
-        if len(data) < _SIZE or data[_FORM.size :] != _check(data[: _FORM.size]):
-            return None
-        magic, epoch, seq = _FORM.unpack_from(data)
-        return HighWater(epoch.rstrip(b"\0").decode("ascii"), seq) if magic == _MAGIC else None
+        return self._look()[0]
 
-    def raise_to(self, epoch: str, seq: int) -> None:
+    def raise_to(self, epoch: str, seq: int, *, sync: bool = True) -> None:
         """Let it say at least `seq` of `epoch`, durably. Processes that commit together share one sync: who
-        finds a higher number under the lock knows that it is on the disk already."""
+        finds a higher number under the lock knows that it is on the disk already, unless the file says that
+        it was not waited for (`sync` false: the packet itself lies on the mirror, durably)."""
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             try:
                 self._check_place()
-                now = self.read()
+                now, synced = self._look()
                 if now is not None and now.epoch == epoch and now.seq >= seq:
-                    return
-                self._put(epoch, seq)
+                    if synced or not sync:
+                        return
+                    seq = now.seq
+                self._put(epoch, seq, sync)
                 self._check_place()
             finally:
                 fcntl.flock(self._fd, fcntl.LOCK_UN)
@@ -93,10 +95,21 @@ class HighWaterFile:
             "would not be noticed. Look at the disk and at who did it, then start this program again"
         )
 
-    def _put(self, epoch: str, seq: int) -> None:
-        plain = _FORM.pack(_MAGIC, epoch.encode("ascii"), seq)
+    def _look(self) -> tuple[HighWater | None, bool]:
+        """What it says, and whether that was synced."""
+        data = os.pread(self._fd, _SIZE, 0)
+        if len(data) < _SIZE or data[_FORM.size :] != _check(data[: _FORM.size]):
+            return None, False
+        magic, epoch, seq = _FORM.unpack_from(data)
+        if magic not in (_MAGIC, _NOT_SYNCED):
+            return None, False
+        return HighWater(epoch.rstrip(b"\0").decode("ascii"), seq), magic == _MAGIC
+
+    def _put(self, epoch: str, seq: int, sync: bool) -> None:
+        plain = _FORM.pack(_MAGIC if sync else _NOT_SYNCED, epoch.encode("ascii"), seq)
         os.pwrite(self._fd, plain + _check(plain), 0)
-        os.fdatasync(self._fd)
+        if sync:
+            os.fdatasync(self._fd)
 
 
 class HighWaterFiles:
@@ -110,13 +123,13 @@ class HighWaterFiles:
         """See `HighWaterFile`."""
         return self._held().read()
 
-    def raise_to(self, epoch: str, seq: int) -> None:
+    def raise_to(self, epoch: str, seq: int, *, sync: bool = True) -> None:
         """See `HighWaterFile`. After an error, or where another file has come in its place (with another
         database, which has told its users), it is opened anew."""
         try:
             if self._held().is_replaced():
                 self.close()
-            self._held().raise_to(epoch, seq)
+            self._held().raise_to(epoch, seq, sync=sync)
         except StoreError:
             self.close()
             raise

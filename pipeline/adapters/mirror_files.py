@@ -4,10 +4,10 @@
     PATH/1806.state                   where the newest segment ends; its lock is that of the mirror
     PATH/1806-k3v9qa-000001.titian    a segment, named by the first packet in it: one epoch, no manifest
 
-The state is written after a segment's sync, and is not synced itself. So where it does not fit the segment (a
-power cut, a killed writer), nobody has to find out why: the next entry begins a new segment, and what is torn
-stays as it is. A packet's entries are never in two segments. A disk that is not mounted leaves an empty
-folder, which has no `.id`: it is not written to, where an earlier one is known.
+The state is written after a segment's sync, and is synced itself for a new one only. So where it does not fit
+the segment (a power cut, a killed writer), nobody has to find out why: the next entry begins a new one, and
+what is torn stays as it is. A packet's entries are never in two segments. A disk that is not mounted leaves
+an empty folder, which has no `.id`: it is not written to, where an earlier one is known.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from typing import NamedTuple
 
 from pipeline.adapters.bundle_file import sync_folder, write_all
 from pipeline.adapters.high_water import HighWater
-from pipeline.adapters.mirror_scan import SEGMENT_NAME, Segment, segments_in
-from pipeline.errors import StoreError
+from pipeline.adapters.mirror_scan import SEGMENT_NAME, Segment, last_seq, segments_in
+from pipeline.errors import NotFound, StoreError
 from schemas.bundle import START, Mark, pack_entry
 
 #: A segment is not made longer than this, bytes (one packet that is longer has one of its own).
@@ -93,7 +93,8 @@ class MirrorFolder:
                 if why.errno not in _FULL:  # after a sync that failed nothing is built upon that file
                     self._say(state._replace(name="", mark=START))
                 raise
-            self._say(state._replace(mark=mark, epoch=epoch, highest=_highest(state, epoch, last)))
+            done = state._replace(mark=mark, epoch=epoch, highest=_highest(state, epoch, last))
+            self._say(done, sync=not state.mark.entries)
 
     def append_alone(self, epoch: str, seq: int, frames: Iterable[bytes]) -> None:
         """A packet that is too large to be held: in a segment of its own, that has its name when it is whole.
@@ -117,7 +118,7 @@ class MirrorFolder:
         with self._locked() as state:
             os.replace(made, self._free_name(epoch, seq))
             sync_folder(self.path)
-            self._say(state._replace(epoch=epoch, highest=_highest(state, epoch, seq)))
+            self._say(state._replace(epoch=epoch, highest=_highest(state, epoch, seq)), sync=True)
 
     def remove(self, segment: Segment) -> None:
         """Delete a segment whose packets the center has."""
@@ -139,10 +140,15 @@ class MirrorFolder:
             for one in found
         ]
 
-    def highest(self) -> HighWater | None:
-        """The highest seq that is known to be on this disk; `None` where nothing is known."""
+    def highest(self, epoch: str) -> HighWater | None:
+        """The highest seq of `epoch` that is on this disk; `None` where none is known. What was written and
+        synced after the state was (a power cut, a kill) counts."""
         with self._locked() as state:
-            return HighWater(state.epoch, state.highest) if state.epoch else None
+            found = state.highest if state.epoch == epoch else 0
+        if state.name.startswith(f"{self.region}-{epoch}-"):
+            with suppress(NotFound):
+                found = max(found, last_seq(self.path / state.name, state.mark))
+        return HighWater(epoch, found) if found else None
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -216,8 +222,10 @@ class MirrorFolder:
         mark = Mark(size, entries, chain)
         return _State(name.rstrip(b"\0").decode(), epoch.rstrip(b"\0").decode(), highest, mark)
 
-    def _say(self, state: _State) -> None:
+    def _say(self, state: _State, *, sync: bool = False) -> None:
         os.pwrite(self._lock_fd, state.pack(), 0)
+        if sync:  # so that after a power cut it still names the newest segment, whose end is then looked at
+            os.fdatasync(self._lock_fd)
 
     def _place(self, state: _State, epoch: str, first: int, size: int) -> _State:
         """Open the segment that takes `size` more bytes: the newest one if it fits, or a new one."""

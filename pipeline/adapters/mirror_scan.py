@@ -89,3 +89,14 @@ def segments_in(path: Path, region: str) -> list[Segment]:
             size = entry.stat().st_size
             found.append(Segment(Path(entry.path), name[2], int(name[3]), size))
     return sorted(found, key=lambda one: (one.epoch, one.first, one.path.name))
+
+
+def last_seq(path: Path, mark: Mark) -> int:
+    """The highest seq in a segment behind `mark`, as far as it is whole; 0: none is. Raises `StoreError`."""
+    found = 0
+    for entry in BundleSource(path, mark, salvage=True):
+        if not entry.chained:
+            break
+        seqs = split(entry.frame).header.seqs
+        found = max(found, seqs[-1][1] - 1 if seqs else 0)
+    return found

@@ -61,11 +61,12 @@ class Mirrors(Protocol):
 
     def keep(
         self, drafts: Sequence[Draft], outcomes: Sequence[Stored], read: Callable[[int, int, int], bytes]
-    ) -> None:
-        """Put there what was just committed; `read(seq, start, stop)` gives stored bytes."""
+    ) -> bool:
+        """Put there what was just committed; `read(seq, start, stop)` gives stored bytes. Returns whether it
+        is there, durably."""
 
-    def promised(self) -> HighWater | None:
-        """The highest seq that was put there by this outbox."""
+    def promised(self, epoch: str) -> HighWater | None:
+        """The highest seq of `epoch` that was put there by this outbox."""
 
 
 class SqliteOutbox:
@@ -94,8 +95,7 @@ class SqliteOutbox:
         packets (then there is doubt about what the center has, with an event), lay out the ballast."""
         outbox_intake.sweep(self._database, self._lock_path)
         said = [self._high_water.read()]
-        there = None if self.mirror is None else self.mirror.promised()
-        said += [there] if there is not None and there.epoch == self.epoch else []
+        said += [] if self.mirror is None else [self.mirror.promised(self.epoch)]
         with self._write(now_ms) as (db, books):
             top = outbox_suspect.top_seq(db)
             gone = filter(None, (outbox_loss.find(db, one, top) for one in said))
@@ -287,11 +287,10 @@ class SqliteOutbox:
                 outbox_claims.put_large_aside(db, books, seq, why)
 
     def _promise(self, drafts: Sequence[Draft], outcomes: Sequence[Stored]) -> None:
-        if self.mirror is not None:
-            self.mirror.keep(drafts, outcomes, self.read)
+        there = self.mirror is not None and self.mirror.keep(drafts, outcomes, self.read)
         taken = [one.id for one in outcomes if isinstance(one, Taken)]
-        if taken:
-            self._high_water.raise_to(taken[-1].epoch, taken[-1].seq)
+        if taken:  # a packet that lies on the mirror tells by itself how high the seqs went
+            self._high_water.raise_to(taken[-1].epoch, taken[-1].seq, sync=not there)
 
     def _began_epoch(self) -> None:
         self._follow_epoch(self._database.db)

@@ -55,29 +55,30 @@ class Mirror:
 
     # --- for the outbox -------------------------------------------------------------------------
 
-    def keep(self, drafts: Sequence[Draft], outcomes: Sequence[Stored], read: Read) -> None:
-        """Put on the mirror what was just committed; durable when it returns, unless the mirror fails (then
-        that is noted). Never raises."""
+    def keep(self, drafts: Sequence[Draft], outcomes: Sequence[Stored], read: Read) -> bool:
+        """Put on the mirror what was just committed, durably. False where that fails, which is noted. Never
+        raises."""
         taken = [
             (one.id.epoch, Kept(one.id.seq, draft.lane, draft.size, draft.digest, draft.stored))
             for draft, one in zip(drafts, outcomes, strict=True)
             if isinstance(one, Taken)
         ]
         if not taken:
-            return
+            return True
         epoch, first = taken[0][0], taken[0][1].seq
         state = self.state()
         if state.may_try(self._clock.now_ms()):
-            self.put(epoch, [one for _, one in taken], read)
-        elif not state.missing or first < state.missing:
+            return self.put(epoch, [one for _, one in taken], read)
+        if not state.missing or first < state.missing:
             self._save(state.failed(state.why, first, state.tried_ms))
+        return False
 
-    def promised(self) -> HighWater | None:
-        """The highest seq that this outbox has put on the mirror; `None` where it is not known."""
+    def promised(self, epoch: str) -> HighWater | None:
+        """The highest seq of `epoch` that this outbox has put on the mirror; `None` where it is not known."""
         if not self.state().id:
             return None  # what another machine left there says nothing of this outbox
         try:
-            return self.folder.highest()
+            return self.folder.highest(epoch)
         except _Wrong as why:
             self.failed(why)
             return None
@@ -239,7 +240,8 @@ class Upkeep:
             held = self._held(packet)
             missing += [] if held is None else [held]
             size += packet.size
-        if missing and not self._mirror.put(self._epoch, missing, self._outbox.read):
+        there = not missing or self._mirror.put(self._epoch, missing, self._outbox.read)
+        if not there and self._mirror.state().failing:
             return 0, False
         self._done = upto
         if upto >= fence:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.adapters import bundle_file, mirror_files
+from pipeline.adapters import bundle_file, high_water, mirror_files
 from pipeline.adapters.bundle_file import BundleSource
 from pipeline.adapters.mirror_files import MirrorFolder
 from pipeline.adapters.mirror_notes import NAME, MirrorNotes
@@ -29,7 +29,7 @@ from schemas.keys import PrivateKey
 from schemas.lanes import Lane
 from schemas.ranges import numbers, total
 from schemas.verdicts import Status
-from tests.unit.outbox_rig import draft, group, new_outbox
+from tests.unit.outbox_rig import SMALL_DISK, draft, group, new_outbox
 
 CENTER = PrivateKey.generate()
 REGION = PrivateKey.generate("1806")
@@ -231,10 +231,57 @@ def test_a_segment_that_is_shorter_than_was_said_is_not_gone_on_with(office: Off
 
 
 def test_the_mirror_knows_the_highest_packet_that_was_put_there(office: Office) -> None:
-    assert office.mirror.promised() is None
+    assert office.mirror.promised(office.outbox.epoch) is None
     office.take(draft(1), draft(2))
     office.restart()
-    assert office.mirror.promised() == (office.outbox.epoch, 2)
+    assert office.mirror.promised(office.outbox.epoch) == (office.outbox.epoch, 2)
+
+
+def test_a_state_that_is_older_than_the_segments_does_not_hide_what_was_put_there(office: Office) -> None:
+    office.take(draft(1))
+    state = office.disk / "1806.state"
+    older = state.read_bytes()
+    office.take(draft(2), draft(3))
+    state.write_bytes(older)
+    office.restart()
+    assert office.mirror.promised(office.outbox.epoch) == (office.outbox.epoch, 3)
+    office.take(draft(4))
+    office.check(1, 2, 3, 4)
+
+
+def test_a_tail_that_the_outbox_lost_is_told_by_the_mirror(office: Office) -> None:
+    office.outbox.mirror = office.mirror
+    office.take(draft(1), mirrored=False)
+    backup = {path.name: path.read_bytes() for path in (office.folder / "data").iterdir() if path.is_file()}
+    office.take(draft(2), draft(3), mirrored=False)
+    office.outbox.close()
+    for name, data in backup.items():
+        (office.folder / "data" / name).write_bytes(data)
+    for name in ("outbox.db-wal", "outbox.db-shm"):
+        if name not in backup:
+            (office.folder / "data" / name).unlink(missing_ok=True)
+    again = SqliteOutbox(office.folder / "data", SMALL_DISK)
+    again.mirror = office.mirror
+    again.check(2_000)
+    assert again.connection.execute("SELECT n FROM tally WHERE what = 'lost'").get == 2
+    again.close()
+
+
+def test_a_failing_mirror_leaves_the_highest_seq_to_the_synced_file(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    stand_in = SimpleNamespace(**{name: getattr(os, name) for name in dir(os)} | {"fdatasync": synced.append})
+    office.outbox.mirror = office.mirror
+    office.take(draft(1), mirrored=False)
+    monkeypatch.setattr(high_water, "os", stand_in)
+    office.take(draft(2), mirrored=False)
+    assert not synced, "the mirror's own sync is enough"
+    gone(office.disk)
+    office.take(draft(3), mirrored=False)
+    assert len(synced) == 1
+    office.take(draft(4), mirrored=False)
+    assert len(synced) == 2
 
 
 def test_what_another_machine_left_there_says_nothing_of_this_outbox(tmp_path: Path) -> None:
@@ -242,9 +289,9 @@ def test_what_another_machine_left_there_says_nothing_of_this_outbox(tmp_path: P
     old.take(draft(1), draft(2))
     shutil.rmtree(tmp_path / "data")
     new = Office(tmp_path)
-    assert new.mirror.promised() is None
+    assert new.mirror.promised(new.outbox.epoch) is None
     new.take(draft(7))
-    assert new.mirror.promised() == (new.outbox.epoch, 1)
+    assert new.mirror.promised(new.outbox.epoch) == (new.outbox.epoch, 1)
     assert len(new.segments()) == 2
 
 
