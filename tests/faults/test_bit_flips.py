@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.bit_flips import Found, read_everything, send_everything
+from tests.faults.crash_states import put
 from tests.faults.flip_stores import NAMES, Image, Truth, is_registry, make, some_bit, used_bytes
 
 FLIPS = 1_000
@@ -33,21 +34,6 @@ def memory() -> Iterator[Path]:
     made = tempfile.mkdtemp(prefix="titian-flips-", dir=shm if os.access(shm, os.W_OK) else None)
     yield Path(made)
     shutil.rmtree(made)
-
-
-@pytest.fixture(scope="module")
-def seed() -> int:
-    """The same in CI, another one each time elsewhere; a failure names it."""
-    return 1806 if os.environ.get("CI") else random.SystemRandom().randrange(1 << 32)
-
-
-def put(image: Image, folder: Path) -> Path:
-    """These files and no others are in the folder."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for name, data in image.items():
-        (folder / name).write_bytes(data)
-    return folder
 
 
 @dataclass

@@ -3,14 +3,10 @@ what was promised. `docs/faults.md` says what is tried; `TITIAN_CRASH_S` is how 
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,30 +17,11 @@ from pipeline.adapters.outbox_sqlite import create_outbox
 from pipeline.adapters.registry_sqlite import create_registry
 from tests.faults.crash_disk import Disk, Rules
 from tests.faults.crash_life import Life, Promised, Seen, see
+from tests.faults.crash_states import BUDGET_S, STYLES, Image, Tally, put
 from tests.faults.crash_vfs import Op, recording
 
-#: How long the honest disk is tried, seconds; the demonstrations beside it take a few more.
-BUDGET_S = float(os.environ.get("TITIAN_CRASH_S", "40"))
-STATES_MIN = 2_000
-STYLES = ("none", "all", "point", "any", "any", "any")
+STATES_MIN = 1_000
 STEPS = 40
-
-Image = dict[str, bytes]
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A folder in memory where there is one: nothing here needs a disk, and a disk's syncs are slow."""
-    shm = Path("/dev/shm")
-    made = tempfile.mkdtemp(prefix="titian-crash-", dir=shm if os.access(shm, os.W_OK) else None)
-    yield Path(made)
-    shutil.rmtree(made)
-
-
-@pytest.fixture
-def seed() -> int:
-    """The same in CI, another one each time elsewhere; a failure names it."""
-    return 1806 if os.environ.get("CI") else random.SystemRandom().randrange(1 << 32)
 
 
 @dataclass
@@ -63,16 +40,6 @@ class Recorded:
             disk.play(op)
             if n % every == 0:
                 yield n, disk, promised
-
-
-def put(image: Image, folder: Path) -> Path:
-    """These files and no others are in the folder."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for path, data in image.items():
-        (folder / path).parent.mkdir(exist_ok=True)
-        (folder / path).write_bytes(data)
-    return folder
 
 
 def fresh(folder: Path) -> Image:
@@ -94,27 +61,6 @@ def record(
         life.live(STEPS)
         life.close()
     return Recorded(image, recorder.ops, life)
-
-
-@dataclass
-class Tally:
-    """States that were looked at (each once), and how long it took."""
-
-    states: int = 0
-    seen: set[int] = field(default_factory=set)
-    began_s: float = field(default_factory=time.monotonic)
-
-    def is_new(self, image: Image, promised: Promised) -> bool:
-        key = hash((tuple(sorted(image.items())), promised.view, promised.underway))
-        if key in self.seen:
-            return False
-        self.seen.add(key)
-        self.states += 1
-        return True
-
-    @property
-    def spent_s(self) -> float:
-        return time.monotonic() - self.began_s
 
 
 def holds(seen: Seen, promised: Promised, life: Life) -> None:
