@@ -56,6 +56,8 @@ def _region(depth: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if oldest > OLD_S:
         yield "old", f"the oldest packet has waited for {oldest / OLD_S:.1f} days"
     yield from _disk(depth["runway"])
+    if depth.get("mirror") is not None:
+        yield from _mirror(depth["mirror"], depth["at_ms"])
 
 
 def _link(link: Mapping[str, Any], waiting: int) -> Iterator[tuple[str, str]]:
@@ -80,6 +82,16 @@ def _link(link: Mapping[str, Any], waiting: int) -> Iterator[tuple[str, str]]:
             "clock_off",
             f"our clock is {abs(off_ms) / 60_000:,.0f} min {way} the center's: "
             "set it (timedatectl), here or there",
+        )
+
+
+def _mirror(mirror: Mapping[str, Any], at_ms: int) -> Iterator[tuple[str, str]]:
+    if mirror["failing_since_ms"]:
+        minutes = max(0, at_ms - mirror["failing_since_ms"]) / 60_000
+        yield (
+            "mirror",
+            f"the mirror has failed for {minutes:,.0f} min and {mirror['missing']:,} packets are not on it: "
+            f"{mirror['why']}",
         )
 
 

@@ -6,7 +6,7 @@ help that is not there; each says what to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -277,3 +277,17 @@ def lost(n: int) -> Check:
             "check the disk; those citizens are in the center's list",
         )
     return Check("loss", "ok", "every enqueued packet is there")
+
+
+def mirror(found: Mapping[str, Any]) -> Check:
+    """The second disk (`pipeline.inspection.mirror`)."""
+    path, missing = found["path"], f"{found['missing']:,} packets are not on it"
+    if found["failing_since_ms"]:
+        return Check("mirror", "fail", f"{found['why']}; {missing}", "packets are recorded, on one disk only")
+    if found["same_disk"]:
+        return Check(
+            "mirror", "warn", f"{path} is on the disk of the outbox", "name a folder on another disk"
+        )
+    if found["missing"]:
+        return Check("mirror", "note", f"{path} works; {missing} yet", "the running side puts them there")
+    return Check("mirror", "ok", f"{path} {'works' if found['used'] else 'takes the next packet'}")
