@@ -5,30 +5,40 @@ set -u
 
 say() { echo "nightly: $*" >&2; }
 
-here() { command -v "$1" >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/"$1" >/dev/null 2>&1; }
+here() {
+  command -v "$1" >/dev/null 2>&1 || ls /usr/sbin/"$1" /sbin/"$1" /usr/lib/postgresql/*/bin/"$1" 2>/dev/null | grep -q .
+}
 
-if here initdb && here postgres; then
-  exit 0
-fi
+wanted=
+{ here initdb && here postgres; } || wanted="$wanted postgresql"
+# A Linux in a process, whose power is cut, and the file system of its disk.
+[ "$(uname -m)" != x86_64 ] || here linux.uml || wanted="$wanted user-mode-linux"
+[ "$(uname -m)" != x86_64 ] || here mke2fs || wanted="$wanted e2fsprogs"
+[ -n "$wanted" ] || exit 0
+
 if ! command -v apt-get >/dev/null 2>&1; then
-  say "PostgreSQL is not here, and neither is apt: the tests of a ledger on PostgreSQL are skipped"
+  say "not here, and neither is apt:$wanted. Their tests are skipped"
   exit 0
 fi
 if [ "$(id -u)" != 0 ]; then
-  say "PostgreSQL is not here, and only root installs it (apt install postgresql): its tests are skipped"
+  say "not here, and only root installs them (apt install$wanted): their tests are skipped"
   exit 0
 fi
 
-say "installing postgresql ..."
 export DEBIAN_FRONTEND=noninteractive
 # The tests start a server of their own: the package need not make and start one.
 mkdir -p /etc/postgresql-common/createcluster.d
 own=/etc/postgresql-common/createcluster.d/titian-nightly.conf
 echo "create_main_cluster = false" >"$own"
 log=$(mktemp)
-{ apt-get update && apt-get install -y --no-install-recommends postgresql; } >"$log" 2>&1 || {
-  tail -n 5 "$log" >&2
-  say "postgresql could not be installed (the last lines are above): its tests are skipped"
-}
+apt-get update >"$log" 2>&1 || tail -n 5 "$log" >&2
+# One by one: a distribution that lacks one of them still gets the others.
+for package in $wanted; do
+  say "installing $package ..."
+  apt-get install -y --no-install-recommends "$package" >"$log" 2>&1 || {
+    tail -n 5 "$log" >&2
+    say "$package could not be installed (the last lines are above): its tests are skipped"
+  }
+done
 rm -f "$log" "$own"
 exit 0

@@ -2,6 +2,7 @@
 
 It is given one file (JSON) and says what it does on its console, a line each:
 
+    UP                     it runs
     HELD highest lost      what the product found when it opened the outbox, and how many it says are lost
     GONE seq / WRONG seq   a packet of the host's list that is not there, or has other bytes
     READY                  the check is over, the work begins
@@ -145,6 +146,7 @@ def guarded(work: Callable[..., None], *arguments: object) -> None:
 
 def main() -> None:
     """See the module."""
+    say("UP")
     told = json.loads(Path(sys.argv[1]).read_text())
     mount(Path(told["disk"]))
     if not told["full"]:

@@ -45,6 +45,7 @@ _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 class Run:
     """What one life of a guest said: see `uml_init.py`."""
 
+    up: bool = False
     held: int = -1
     lost: int = 0
     gone: list[int] = field(default_factory=list)
@@ -57,6 +58,8 @@ class Run:
     def hear(self, line: str) -> None:
         """Take in a line of the console."""
         match line.split():
+            case ["UP"]:
+                self.up = True
             case ["HELD", highest, lost]:
                 self.held, self.lost = int(highest), int(lost)
             case ["GONE", seq]:
