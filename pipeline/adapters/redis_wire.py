@@ -75,11 +75,21 @@ def unpack_hint(stored: bytes) -> DownHint | None:
         fields = json.loads(stored)
         if fields.pop("v") != HINT_VERSION:
             return None
-        back = None if fields.get("back") is None else tuple(fields["back"])
-        asks = tuple((ask, at) for ask, at in fields.get("asks", ()))
-        return DownHint(**{**fields, "sizes": tuple(fields["sizes"]), "back": back, "asks": asks})
+        back = fields.get("back")
+        if back is not None:
+            pass_no, floor, at = _whole(back)
+            back = (pass_no, floor, at)
+        asks = tuple((ask, at) for ask, at in map(_whole, fields.get("asks", ())))
+        _whole([fields[name] for name in ("session", "n", "facts", "records", "answered")])
+        return DownHint(**{**fields, "sizes": _whole(fields["sizes"]), "back": back, "asks": asks})
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _whole(numbers: list[int]) -> tuple[int, ...]:
+    if not all(type(one) is int for one in numbers):
+        raise TypeError("a hint with other things than whole numbers")
+    return tuple(numbers)
 
 
 def is_full(answer: bytes) -> bool:

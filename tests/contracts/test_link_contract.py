@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pipeline.adapters.redis_region_link import RedisRegionLink
-from pipeline.adapters.redis_wire import attempts_key
+from pipeline.adapters.redis_wire import attempts_key, pack_hint
 from pipeline.errors import LinkDenied, LinkDown, Unreachable
 from pipeline.ports import DownHint, EntryId
 from pipeline.region_link import NO_ENTRY, Accepted, Full, RegionLink, SendOutcome
 from tests.contracts.link_rigs import OTHER, REGION, Rig, ValkeyRig, length, rig_of, until
 
 HINT = DownHint(session=1, n=1, facts=7, records=3, answered=2, sizes=(10, 20))
+BACK = HINT._replace(incarnation="9f3c2a1b", back=(3, 2_000, 5), asks=((7, 300), (8, -1)))
 START = EntryId(0, 0)
 
 
@@ -293,6 +294,13 @@ def test_the_hint_moves_with_its_entry_or_not_at_all(rig: Rig) -> None:
     assert rig.region.read_down(START, 2.0) == [(EntryId(1, 2), b"a")]
 
 
+@pytest.mark.parametrize("hint", [HINT, BACK], ids=["plain", "of a rebuild"])
+def test_a_hint_comes_back_with_every_field(rig: Rig, hint: DownHint) -> None:
+    assert rig.center.put_down(REGION, EntryId(1, 1), b"a", hint)
+    assert rig.center.hint(REGION) == hint
+    assert type(rig.center.hint(REGION)) is DownHint
+
+
 def test_every_entry_of_down_is_read_once_in_order(rig: Rig) -> None:
     entries = put(rig, 1, 50)
     got = read(rig.region, START, 50)
@@ -513,6 +521,17 @@ def test_what_is_not_an_entry_of_ours_comes_as_an_empty_frame_and_stops_nothing(
 
 
 def test_a_damaged_hint_is_no_hint(valkey: ValkeyRig) -> None:
-    for stored in (b"", b"{}", b"[1]", b"\xff", b'{"v":2,"session":1}', b'{"v":1,"session":1}'):
+    whole = pack_hint(BACK)
+    wrong = [b'"back":[3,2000]', b'"back":7', b'"asks":[7]', b'"asks":[[7,"x"]]', b'"session":"1"']
+    right = [b'"back":[3,2000,5]'] * 2 + [b'"asks":[[7,300],[8,-1]]'] * 2 + [b'"session":1']
+    other = [whole.replace(*pair) for pair in zip(right, wrong, strict=True)]
+    assert whole not in other
+    for stored in (b"", b"{}", b"[1]", b"\xff", b'{"v":2,"session":1}', b'{"v":1,"session":1}', *other):
         valkey.admin.set("titian:{1806}:hint", stored)
         assert valkey.center.hint(REGION) is None
+
+
+def test_a_hint_of_a_center_of_before_is_understood(valkey: ValkeyRig) -> None:
+    before = b'{"v":1,"session":1,"n":1,"facts":7,"records":3,"answered":2,"sizes":[10,20],"incarnation":""}'
+    valkey.admin.set("titian:{1806}:hint", before)
+    assert valkey.center.hint(REGION) == HINT
