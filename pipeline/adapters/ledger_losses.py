@@ -161,7 +161,9 @@ def over(connection: Connection, region: str) -> list[OverEpoch]:
         .where(EPOCH.c.region == region, is_over())
         .order_by(EPOCH.c.ord, EPOCH.c.id)
     )
-    found = [OverEpoch(row[0], row[1], max(n or 0 for n in row[3:]), row[2]) for row in rows]
+    # What lies behind the last seq must have a number too.
+    tops_of = ((row, min(INTEGER_MAX - 1, max(n or 0 for n in row[3:]))) for row in rows)
+    found = [OverEpoch(row[0], row[1], top, row[2]) for row, top in tops_of]
     return [epoch for epoch in found if epoch.highest]
 
 

@@ -126,7 +126,11 @@ def _gaps(connection: Connection, epoch: OverEpoch, start: int) -> tuple[list[_G
     first = connection.execute(
         here.where(PACKET.c.seq >= start).order_by(PACKET.c.seq).limit(1)
     ).one_or_none()
-    from_ms, stop = None if last is None else last.at_ms, epoch.highest + 1
+    told = select(ANNOUNCED.c.at_ms).where(ANNOUNCED.c.epoch_id == epoch.id, ANNOUNCED.c.seq == start - 1)
+    from_ms = connection.execute(told).scalar()
+    if from_ms is None and last is not None:
+        from_ms = last.at_ms
+    stop = epoch.highest + 1
     if first is None:
         return [_Gap(start, stop, from_ms, epoch.last_ms)], stop
     gaps = [_Gap(start, first.seq, from_ms, first.at_ms)] if start < first.seq else []
