@@ -12,20 +12,22 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.adapters.outbox_draft import Draft
 from pipeline.adapters.outbox_sqlite import SqliteOutbox
 from pipeline.adapters.registry_sqlite import SqliteRegistry
-from pipeline.errors import StoreDamaged, StoreError
 from pipeline.ports import EntryId
+from pipeline.region.rebuild import position_of
+from schemas.back import PASS_OPEN, PASS_PICTURES, PASSES_DONE, BackFrame, Piece, Position
 from schemas.feed import FactGroup, RecordChange, Span, digests_hash
 from schemas.lanes import Lane
 from schemas.messages import Since
 from schemas.packet import Packet, pack_head
 from schemas.verdicts import Status
+from tests.faults.crash_seen import Promised, Seen, stands, view
 from tests.faults.crash_vfs import Recorder
 from tests.unit.outbox_rig import SMALL_DISK, draft
 
@@ -34,112 +36,9 @@ LOG_PAGES = 40
 #: Bytes of the packet that does not fit one piece.
 LARGE_BYTES = 300_000
 _LANES = tuple(Lane)
+#: Records that a rebuild fetches.
+TOP = 12
 INCARNATION = "incarnation-1"
-_OUTBOX_TABLES = (
-    "SELECT seq, lane, kind, size, digest, key, nik, at_ms, status, fact_no, reasons FROM packet ORDER BY 1",
-    "SELECT * FROM again ORDER BY lane, seq",
-    "SELECT * FROM large ORDER BY seq",
-    "SELECT * FROM lane ORDER BY lane",
-    "SELECT * FROM sent ORDER BY session, n",
-    "SELECT * FROM announced ORDER BY seq",
-    "SELECT * FROM counter ORDER BY lane, what",
-    "SELECT * FROM tally ORDER BY what",
-    "SELECT * FROM event ORDER BY id",
-    "SELECT * FROM meta ORDER BY key",
-)
-_REGISTRY_TABLES = (
-    "SELECT * FROM meta ORDER BY key",
-    "SELECT * FROM since ORDER BY n",
-    "SELECT * FROM record ORDER BY id",
-    "SELECT * FROM fact ORDER BY position, n",
-    "SELECT * FROM event ORDER BY id",
-)
-
-
-@dataclass(frozen=True)
-class Promised:
-    """What holds at one moment. Packets 1 to `acked` were promised to their producers, none above `begun` was
-    ever handed in; the stores are as in view `view`, or as in the next one where something is `underway`.
-    `rewound`: the registry went back, and the outbox follows when push runs next."""
-
-    view: int = 0
-    acked: int = 0
-    begun: int = 0
-    underway: str = ""
-    rewound: bool = False
-
-
-class Seen(NamedTuple):
-    """What the product makes of a disk: `error` in words, or the stores. `held` is the highest seq before the
-    check of opening, `lost` what that check said is lost; `packets` are SHA-256 by seq of what can be read.
-    """
-
-    error: str
-    epoch: str = ""
-    held: int = 0
-    lost: int = 0
-    packets: dict[int, bytes] = {}  # noqa: RUF012  # never changed
-    settled_to: int = 0
-    facts: int = 0
-    records: int = 0
-    niks: frozenset[int] = frozenset()
-    facts_there: tuple[int, ...] = ()
-    view: bytes = b""
-
-
-def see(folder: Path) -> Seen:
-    """Open the stores as the product does, and read everything."""
-    try:
-        outbox = SqliteOutbox(folder, SMALL_DISK)
-    except StoreError as why:
-        return Seen(str(why))
-    registry = SqliteRegistry(folder)
-    try:
-        held = outbox.highest_seq()
-        outbox.check(1)
-        return _seen(outbox, registry, held)
-    except StoreError as why:
-        return Seen(str(why))
-    finally:
-        outbox.close()
-        registry.close()
-
-
-def _seen(outbox: SqliteOutbox, registry: SqliteRegistry, held: int) -> Seen:
-    packets: dict[int, bytes] = {}
-    rows: list[Any] = outbox.connection.execute("SELECT seq FROM packet ORDER BY seq").fetchall()
-    for (seq,) in rows:
-        try:
-            packets[seq] = hashlib.sha256(outbox.read(seq)).digest()
-        except StoreDamaged:
-            packets[seq] = b""
-    niks: list[Any] = registry._database.db.execute("SELECT nik FROM record").fetchall()
-    cursors = registry.cursors()
-    settled_to = outbox.settled_to()
-    return Seen(
-        "",
-        epoch=outbox.epoch,
-        held=held,
-        lost=int(outbox.connection.execute("SELECT n FROM tally WHERE what = 'lost'").get or 0),
-        packets=packets,
-        settled_to=settled_to,
-        facts=cursors.facts,
-        records=cursors.records,
-        niks=frozenset(int(nik) for (nik,) in niks),
-        facts_there=tuple(at for at, _ in registry.facts_after(settled_to, 1_000_000)),
-        view=_view(outbox, registry, packets),
-    )
-
-
-def _view(outbox: SqliteOutbox, registry: SqliteRegistry, packets: dict[int, bytes]) -> bytes:
-    """Two pairs of stores with the same view hold the same."""
-    said = hashlib.sha256(repr(sorted(packets.items())).encode())
-    for query in _OUTBOX_TABLES:
-        said.update(repr(outbox.connection.execute(query).fetchall()).encode())
-    with registry._database.read() as db:
-        for query in _REGISTRY_TABLES:
-            said.update(repr(db.execute(query).fetchall()).encode())
-    return said.digest()
 
 
 class Life:
@@ -159,7 +58,7 @@ class Life:
         self.session, self.normal = session, normal
         self.epoch = before.epoch
         self.contents = dict(before.packets)
-        self.records_at = {before.records: len(before.niks)}
+        self.records_at = {before.stands: len(before.niks)}
         self._niks = set(before.niks)
         self._entry = self._drafts = 0
         self.views = [before.view]
@@ -167,6 +66,10 @@ class Life:
         recorder.mark(self.promised)  # what was there must outlive a cut while it is opened, too
         self._open()
         self._follow()
+        if before.fresh:
+            since = Since(incarnation=INCARNATION, facts=0, records=TOP)
+            self.records_at[TOP, Position(PASS_OPEN, TOP)] = 0
+            self._do("start_at", lambda: self.registry.start_at(0, TOP, since, 1_000))
 
     def _open(self) -> None:
         self.outbox = SqliteOutbox(self.folder, SMALL_DISK)
@@ -187,7 +90,8 @@ class Life:
         doing: list[Callable[[], None]] = [
             self.take_one, self.take_one, self.take_one, self.take_many, self.claim, self.claim,
             self.apply_facts, self.apply_facts, self.settle, self.settle, self.apply_records,
-            self.apply_records, self.lose, self.announce, self.rewind, self.open_anew,
+            self.apply_records, self.go_back, self.go_back, self.lose, self.announce, self.rewind,
+            self.open_anew,
         ]  # fmt: skip
         large = self.rng.randrange(steps)
         for n in range(steps):
@@ -205,7 +109,7 @@ class Life:
         self.promised = Promised(len(self.views), begun, begun, rewound=self.promised.rewound)
         self.recorder.mark(self.promised)
         packets = {seq: self.contents[seq] for seq in range(1, begun + 1)}
-        self.views.append(_view(self.outbox, self.registry, packets))
+        self.views.append(view(self.outbox, self.registry, packets))
 
     # --- what happens -------------------------------------------------------------------------------
 
@@ -265,8 +169,25 @@ class Life:
         at = self.registry.cursors().records
         changes = [self._change(at + n + 1) for n in range(self.rng.randint(1, 6))]
         span = Span(INCARNATION, self.session, at, at + len(changes))
-        self.records_at[span.to] = len(self._niks)
+        self.records_at[span.to, stands(self.registry.cursors())[1]] = len(self._niks)
         self._do("apply_records", lambda: self.registry.apply_records(span, changes, 60_000))
+
+    def go_back(self) -> None:
+        """A frame of a rebuild, where there is one: records, and in the last pass parts of pictures."""
+        cursors = self.registry.cursors()
+        if cursors.back is None:
+            return
+        start = position_of(cursors.back)
+        to = Position(start.pass_no, start.floor - self.rng.randint(1, 8))
+        if to.floor < 0:
+            to = Position(start.pass_no + 1, TOP if start.pass_no + 1 < PASSES_DONE else 0)
+        pictures = start.pass_no == PASS_PICTURES
+        records = () if pictures else tuple(self._change(n) for n in range(start.floor, max(to.floor, 0), -1))
+        pieces = _pieces(self.epoch, start.floor + 1) if pictures else ()
+        frame = BackFrame(INCARNATION, self.session, start, to, max(to.floor, 0), TOP, records, pieces)
+        after = None if to.pass_no == PASSES_DONE else to
+        self.records_at[cursors.records, after] = len(self._niks)
+        self._do("apply_back", lambda: self.registry.apply_back(frame, 60_000))
 
     def _change(self, version: int) -> RecordChange:
         nik = 1806061505900001 + self.rng.randrange(60)
@@ -298,3 +219,10 @@ class Life:
             self._open()
 
         self._do("open anew", again)
+
+
+def _pieces(epoch: str, seq: int) -> tuple[Piece, ...]:
+    """A picture in two parts."""
+    data = bytes([seq % 251]) * 3_000
+    said = (epoch, seq, "face", "image/jpeg", len(data), hashlib.sha256(data).digest())
+    return Piece(*said, 0, data[:2_000]), Piece(*said, 2_000, data[2_000:])

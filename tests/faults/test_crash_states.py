@@ -16,7 +16,8 @@ from pipeline.adapters.outbox_layout import HIGH_WATER_NAME
 from pipeline.adapters.outbox_sqlite import create_outbox
 from pipeline.adapters.registry_sqlite import create_registry
 from tests.faults.crash_disk import Disk, Rules
-from tests.faults.crash_life import Life, Promised, Seen, see
+from tests.faults.crash_life import Life
+from tests.faults.crash_seen import Promised, Seen, see
 from tests.faults.crash_states import BUDGET_S, STYLES, Image, Tally, put
 from tests.faults.crash_vfs import Op, recording
 
@@ -42,10 +43,10 @@ class Recorded:
                 yield n, disk, promised
 
 
-def fresh(folder: Path) -> Image:
-    """A region's stores with nothing in them."""
+def fresh(folder: Path, *, rebuild: bool = True) -> Image:
+    """A region's stores with nothing in them. `rebuild`: the registry waits to be told where to begin."""
     create_outbox(folder, "1806", 1_000)
-    create_registry(folder, 1_000)
+    create_registry(folder, 1_000, fresh=rebuild)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -73,7 +74,7 @@ def holds(seen: Seen, promised: Promised, life: Life) -> None:
     assert seen.held <= promised.begun, "a packet that never was"
     wrong = [seq for seq, digest in seen.packets.items() if digest != life.contents[seq]]
     assert not wrong, f"packets {wrong} have other bytes"
-    assert len(seen.niks) == life.records_at[seen.records], "the cursor is not where the records are"
+    assert len(seen.niks) == life.records_at[seen.stands], "the cursor is not where the records are"
     assert promised.rewound or seen.settled_to <= seen.facts, "the outbox is ahead of the registry"
     allowed = life.views[promised.view : promised.view + (2 if promised.underway else 1)]
     assert seen.view in allowed, "the stores are neither as before nor as after"
