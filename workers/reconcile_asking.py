@@ -93,7 +93,7 @@ class Asker:
             if not self._asked:
                 return
             self.progress(self.answers, beside)
-            at = self._collect()
+            before, at = self.answers, self._collect()
             if at != seen:
                 moved_s, seen = self.clock.now_s(), at
             elif self.clock.now_s() - moved_s > self.timeout_s:
@@ -101,7 +101,7 @@ class Asker:
                     f"the center has answered nothing for {self.timeout_s:.0f} s: `titian doctor` says how "
                     "the link is; what was compared so far is forgotten, what was repaired stays"
                 )
-            if self._asked:
+            if self.answers == before:
                 self.pause()
 
     def until(self, condition: Callable[[], bool], seconds: float, beside: str) -> bool:
@@ -138,7 +138,7 @@ class Asker:
         """Hand out whole answers; returns a number that changes with each part that comes."""
         parts = self.answers << 32
         for number, (job, question) in list(self._asked.items()):
-            found = self.registry.answered(number)
+            found = self.registry.asked(number)
             if found is None:  # forgotten: asked again
                 del self._asked[number]
             elif found.answered_ms is None:
