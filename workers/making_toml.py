@@ -53,7 +53,7 @@ _REGION = """region = {region}
 # low_water_bytes = 67108864
 # Held ready to be freed for cleaning up when the disk is full, bytes.
 # ballast_bytes = 8388608
-# Attachments are deleted here so many days after their packet's final verdict, never before (0: never at all).
+# Attachments are deleted here so many days after their packet's final verdict, never before (0: never).
 # retention_days = 30
 
 [push]

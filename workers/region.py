@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery
-from celery.signals import beat_embedded_init, worker_shutting_down
+from celery.signals import beat_embedded_init, worker_ready, worker_shutting_down
 
 from pipeline.adapters.file_lock import FileLock
 from pipeline.adapters.folder import Folder, write_private
@@ -31,6 +31,7 @@ from workers.deathsig import die_with_parent
 from workers.logs import log
 from workers.nudges import follow
 from workers.slices import Ended, Slice
+from workers.upkeep import keepers, start
 from workers.wiring import broker_url, region_pipeline
 
 SLICE_S = 30.0
@@ -131,7 +132,9 @@ def _count(into: dict[str, int], **amounts: int) -> None:
 def region_application(folder: Folder, *, take_over: bool = False) -> Celery:
     """The Celery application of a region's worker, with its two tasks registered."""
     app = make_application(f"titian-{folder.settings.region}", broker_url(folder), (PUSH, PULL), REGION_BEAT)
-    side = RegionSide(*region_pipeline(folder, take_over=take_over), folder.run)
+    parts = region_pipeline(folder, take_over=take_over)
+    side = RegionSide(parts.push, parts.pull, parts.clock, folder.run)
+    threads = keepers(folder, parts.outbox, parts.clock, side.stop)
 
     @app.task(name=PUSH)
     def push() -> None:
@@ -142,6 +145,7 @@ def region_application(folder: Folder, *, take_over: bool = False) -> Celery:
         _resident(app, side, folder, PULL, side.pull_once, side.pulled)
 
     worker_shutting_down.connect(lambda **_: side.ask_to_stop(), weak=False)
+    worker_ready.connect(lambda **_: start(threads), weak=False)  # not before: beat forks from this process
     beat_embedded_init.connect(lambda **_: die_with_parent(), weak=False)
     return app
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import secrets
 from functools import cached_property
 from importlib.metadata import version
+from typing import NamedTuple
 
+from pipeline.adapters import ledger_compare, ledger_losses
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.disk import free_bytes
 from pipeline.adapters.folder import Folder
 from pipeline.adapters.ledger_sql import SqlLedger
+from pipeline.adapters.outbox_renumbered import OutboxNames
 from pipeline.adapters.outbox_sqlite import OutboxSettings, SqliteOutbox
 from pipeline.adapters.redis_center_link import RedisCenterLink
 from pipeline.adapters.redis_dial import Endpoint
@@ -17,18 +20,24 @@ from pipeline.adapters.redis_region_link import RedisRegionLink
 from pipeline.adapters.registry_sqlite import SqliteRegistry
 from pipeline.adapters.steering_file import SteeredLanes
 from pipeline.adapters.throttled import ThrottledSocket
+from pipeline.center.answers import ANSWERS
 from pipeline.center.behind import Limits, Watch
 from pipeline.center.deliver import Deliver
 from pipeline.center.intake import Intake
 from pipeline.center.validation import Validation
 from pipeline.ports import Clock
+from pipeline.region.forked import Forked
 from pipeline.region.lanes import LaneOrder
 from pipeline.region.level import Level
+from pipeline.region.mirroring import mirror_of
 from pipeline.region.pull import Pull
 from pipeline.region.push import Push
 from pipeline.region.pushed import PushSettings
+from pipeline.region.renumbering import Renumbering
 from pipeline.region.speaker import Speaker
+from pipeline.region.voices import Voice
 from pipeline.throttle import Controller, ThrottleSettings
+from schemas.asks import LOSSES
 from workers.embedded import ValkeyServer
 from workers.looking import ledger_place
 from workers.making import link_server
@@ -45,7 +54,16 @@ def broker_url(folder: Folder) -> str:
     return folder.settings.broker.url or nudge_server(folder).celery_url
 
 
-def region_pipeline(folder: Folder, *, take_over: bool = False) -> tuple[Push, Pull, Clock]:
+class RegionParts(NamedTuple):
+    """What a region's process is made of."""
+
+    push: Push
+    pull: Pull
+    outbox: SqliteOutbox
+    clock: Clock
+
+
+def region_pipeline(folder: Folder, *, take_over: bool = False) -> RegionParts:
     """Push and pull of a region, over one link each, so that one going down does not interrupt the other."""
     settings, join, clock = folder.settings, folder.join_file(), SystemClock()
     ours, center = folder.private_keys()[0], folder.center_key()
@@ -53,6 +71,7 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> tuple[Push, P
     outbox = SqliteOutbox(
         folder.path, OutboxSettings(low_water_bytes=part.low_water_bytes, ballast_bytes=part.ballast_bytes)
     )
+    outbox.mirror = mirror_of(folder, clock)
     outbox.check(clock.now_ms())
     registry = SqliteRegistry(folder.path)
     at = Endpoint(join.host, join.port, join.username, join.password)
@@ -75,11 +94,26 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> tuple[Push, P
     )
     up = RedisRegionLink(join.region, at, throttle=throttle)
     down = RedisRegionLink(join.region, at, sounded=Level(asked.target_ms / 1000))
-    lanes = LaneOrder(SteeredLanes(folder.path, clock))
     push = Push(
-        outbox, registry, up, speaker, clock, ours, center, pushing, join.token, lanes, told=outbox.announced
+        outbox,
+        registry,
+        up,
+        speaker,
+        clock,
+        ours,
+        center,
+        pushing,
+        join.token,
+        LaneOrder(SteeredLanes(folder.path, clock)),
+        told=outbox.announced,
+        voices=_voices(folder, outbox, registry),
     )
-    return push, Pull(outbox, registry, down, speaker, clock, ours, center), clock
+    return RegionParts(push, Pull(outbox, registry, down, speaker, clock, ours, center), outbox, clock)
+
+
+def _voices(folder: Folder, outbox: SqliteOutbox, registry: SqliteRegistry) -> tuple[Voice, ...]:
+    """What speaks in the region's wants beside its cursors and questions."""
+    return Forked(outbox, outbox.doubts, registry), Renumbering(OutboxNames(folder.path))
 
 
 def ledger_of(folder: Folder) -> SqlLedger:
@@ -119,7 +153,8 @@ class CenterParts:
     def deliver(self) -> Deliver:
         """Step 6."""
         keys = self._folder.private_keys()
-        return Deliver(self.ledger, self.link, self.clock, keys[0], version("titian"), self.watch)
+        answers = {**ANSWERS, **ledger_compare.ANSWERERS, LOSSES: ledger_losses.answer}
+        return Deliver(self.ledger, self.link, self.clock, keys[0], version("titian"), self.watch, answers)
 
     @cached_property
     def watch(self) -> Watch:

@@ -258,7 +258,8 @@ def test_the_worker_says_what_its_open_connection_has(
     server.start()
     (region / "run").mkdir(exist_ok=True)
     (region / "run" / "up.lock").write_text(f"{os.getpid()}\n")
-    side = RegionSide(*region_pipeline(open_folder(region)), region / "run")
+    parts = region_pipeline(open_folder(region))
+    side = RegionSide(parts.push, parts.pull, parts.clock, region / "run")
     try:
         side.push.link.send(EntryId(1, 1), b"frame")
         assert side.push.link.outcomes(10.0)

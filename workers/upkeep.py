@@ -1,0 +1,67 @@
+"""The jobs that a region's worker keeps beside its tasks: retention, the mirror, the nightly comparison."""
+
+from __future__ import annotations
+
+import threading
+
+from pipeline.adapters.folder import Folder
+from pipeline.adapters.outbox_custody import OutboxCustody
+from pipeline.adapters.outbox_sqlite import SqliteOutbox
+from pipeline.adapters.registry_layout import FILE_NAME, LAYOUT
+from pipeline.adapters.registry_retention import RegistryRetention
+from pipeline.adapters.sqlite import Database
+from pipeline.ports import Clock
+from pipeline.region.housekeeping import Housekeeping
+from pipeline.region.mirroring import Upkeep, mirror_of
+from workers.keeping import Job, Keeper
+from workers.logs import log
+from workers.reconcile_nightly import Nightly
+
+#: How often each is looked at, seconds.
+RETENTION_S, MIRROR_S, NIGHT_S = 60.0, 2.0, 60.0
+
+
+def keepers(
+    folder: Folder, outbox: SqliteOutbox, clock: Clock, stop: threading.Event
+) -> tuple[Keeper, Keeper]:
+    """Two of them: the comparison waits for the center's answers, and the rest does not wait for that."""
+    jobs = [Job("retention", RETENTION_S, _retention(folder, outbox, clock), first_s=10.0)]
+    mirror = mirror_of(folder, clock)
+    if mirror is not None:
+        upkeep = Upkeep(mirror, OutboxCustody(folder.path), clock)
+
+        def keep_the_mirror() -> bool:
+            done = upkeep.step()
+            if done.packets or done.damaged:
+                log("mirror").info("filled up", packets=done.packets, damaged=done.damaged)
+            return done.more
+
+        jobs.append(Job("mirror", MIRROR_S, keep_the_mirror))
+    night = Job("reconcile", NIGHT_S, Nightly(folder, clock, stop), first_s=30.0)
+    return Keeper(jobs, clock, stop), Keeper([night], clock, stop)
+
+
+class _Retention:
+    """A round of housekeeping as a job; what went is said in the log."""
+
+    def __init__(self, house: Housekeeping) -> None:
+        self._house = house
+
+    def __call__(self) -> bool:
+        done = self._house.round()
+        if done.packets or done.pages:
+            log("retention").info("gone", packets=done.packets, bytes=done.bytes, pages=done.pages)
+        return done.more
+
+
+def _retention(folder: Folder, outbox: SqliteOutbox, clock: Clock) -> _Retention:
+    registry = RegistryRetention(Database(folder.path / FILE_NAME, LAYOUT))
+    days = folder.settings.outbox.retention_days
+    return _Retention(Housekeeping((outbox.retention, registry), clock, days))
+
+
+def start(threads: tuple[Keeper, ...]) -> None:
+    """Start them; what was started already stays as it is."""
+    for one in threads:
+        if not one.is_alive():
+            one.start()
