@@ -69,7 +69,9 @@ class Pull:
             taken: list[EntryId] = []
             for entry, frame in entries:
                 steps.append(self._take(frame))
-                self.speaker.meet(entry.session)
+                # A ledger restored from a backup may still speak to the machine whose place we took.
+                if steps[-1] is not Step.OTHERS:
+                    self.speaker.meet(entry.session)
                 self._position = entry
                 taken.append(entry)
             if taken and self.speaker.session:
@@ -103,7 +105,7 @@ class Pull:
             parts = split(frame)
             verify(parts, lambda key: self.center if key == self.center.id else None)
             if parts.header.recipient != self.ours.id:
-                return Step.SKIPPED
+                return Step.OTHERS
             body = open_body(parts, lambda key: self.ours if key == self.ours.id else None)
         except UnknownKey:
             return Step.SKIPPED

@@ -12,7 +12,8 @@ class Step(Enum):
     APPLIED = "applied"
     OLD = "held already"
     ACK = "an ack"
-    SKIPPED = "not for us, or of a session that is over"
+    OTHERS = "sealed to the key of another machine"
+    SKIPPED = "not from our center, or of a session that is over"
     ASKED_ANEW = "asked for again"
     KEPT_RAW = "verified, but from a newer center: kept for a later version"
 
