@@ -177,6 +177,8 @@ class Import:
         said, now_ms = self._said, self._clock.now_ms()
         if self._whole and said and self.done.clean and not (said.facts_from or said.records_from):
             self.done.opened = self._registry.open_for_service(said.records_to, now_ms)
+        if not (self.done.settled or self.done.changed or self.done.opened):
+            return self.done
         detail = (
             f"facts about {self.done.facts} packets, {self.done.changed} of {self.done.records} records newer"
         )

@@ -25,6 +25,8 @@ class Courier:
     def __init__(self, world: World) -> None:
         self.world = world
         self._made = 0
+        self._look: LedgerBundles | None = None
+        self._of: object = None
 
     def _new(self) -> Path:
         self._made += 1
@@ -49,13 +51,25 @@ class Courier:
     def at_center(self, path: Path, *, dry_run: bool = False) -> center.Imported:
         """What the center makes of it."""
         world = self.world
-        with closing(LedgerBundles(world.folder / "ledger.db")) as known:
-            work = center.Import(
-                world.region, world.ledger, known, [world.center_key], world.clock, dry_run=dry_run
-            )
-            for frame in frames_of(path):
-                work.take(frame)
-            return work.finish()
+        work = center.Import(
+            world.region, world.ledger, self._known(), [world.center_key], world.clock, dry_run=dry_run
+        )
+        for frame in frames_of(path):
+            work.take(frame)
+        return work.finish()
+
+    def _known(self) -> LedgerBundles:
+        """Of the ledger that the world has now."""
+        if self._look is None or self._of is not self.world.ledger:
+            self.close()
+            self._look, self._of = LedgerBundles(self.world.folder / "ledger.db"), self.world.ledger
+        return self._look
+
+    def close(self) -> None:
+        """Let go of the ledger."""
+        if self._look is not None:
+            self._look.close()
+            self._look = None
 
     def receipt(self, came: center.Imported) -> Path:
         """The receipt that the center gives for it."""
@@ -68,8 +82,8 @@ class Courier:
         begin = down.known_to(standing.want, standing.since)
         export = down.Receipt(world.ledger, sealer, begin, tops)
         known = standing.want.history if standing.want else ()
-        with closing(LedgerBundles(world.folder / "ledger.db")) as look, BundleFile(path) as file:
-            for one in export.frames_for(look, came.seqs):
+        with BundleFile(path) as file:
+            for one in export.frames_for(self._known(), came.seqs):
                 file.append([one.frame])
             file.append([export.manifest(file.mark, world.clock.now_ms(), known, came.seqs)])
         return path

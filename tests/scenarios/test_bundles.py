@@ -26,8 +26,10 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def courier(world: World) -> Courier:
-    return Courier(world)
+def courier(world: World) -> Iterator[Courier]:
+    one = Courier(world)
+    yield one
+    one.close()
 
 
 def fill(world: World, n: int, biometrics: int = 0, seed: int = 1) -> None:
@@ -145,6 +147,7 @@ def test_bundles_and_link_in_any_order_come_to_the_same(tmp_path: Path, seed: in
     assert world.arrive() < 300
     world.check()
     assert records(world) == truth(world)
+    courier.close()
     world.close()
 
 

@@ -158,23 +158,33 @@ def test_nothing_is_sent_or_announced_while_it_is_not_known_what_the_center_has(
 def test_a_backup_restored_while_frames_of_its_later_life_lie_in_the_stream_doubles_nothing(
     office: Office,
 ) -> None:
+    """What the copy has too was sent, and the center does not get to it for long."""
+    world = office.world
+
+    def rounds(n: int) -> None:
+        for _ in range(n):
+            world.step_push()
+            world.intake.step(world.region, up_bytes=0)
+            world.step_deliver()
+            world.step_pull()
+            world.clock.advance(1.0)
+
     office.enqueue(2)
     office.arrive()
     office.enqueue(3)
     copy = office.back_up()
-    for _ in range(4):  # a session; then what the copy has too is sent, and the center does not get to it
-        office.world.step_push()
-        office.world.deliver.step(office.world.region)
-        office.world.step_pull()
-        office.world.clock.advance(1.0)
-        if not office.world.push.speaker.session:
-            office.world.step_intake()
-    assert office.world.outbox.in_flight()
-    assert office.world.link.region("1806").up.entries
+    rounds(4)
+    office.enqueue(1)
+    rounds(4)
+    assert world.outbox.in_flight()
+    assert world.link.region(world.region).up.entries
     office.restore(copy)
+    rounds(12)
+    assert world.outbox.doubts.there_are()
     office.enqueue(1)
     office.arrive()
     office.check()
+    assert len(office.epochs) == 2
 
 
 def test_of_a_copied_folder_the_one_that_was_silent_takes_over_under_a_new_epoch(tmp_path: Path) -> None:
