@@ -10,19 +10,29 @@ import pysqlite3
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_mock_engine
+from sqlalchemy import create_mock_engine, select
 from sqlalchemy.dialects import postgresql
 
-from pipeline.adapters import ledger_books, ledger_engine, ledger_packets, ledger_pieces, ledger_verdicts
+from pipeline.adapters import (
+    ledger_books,
+    ledger_engine,
+    ledger_leaves,
+    ledger_packets,
+    ledger_pieces,
+    ledger_verdicts,
+)
 from pipeline.adapters.ledger_engine import Statement
 from pipeline.adapters.ledger_reader import LedgerReader
 from pipeline.adapters.ledger_sql import SqlLedger
+from pipeline.adapters.ledger_tables import EPOCH as EPOCHS
 from pipeline.adapters.ledger_tables import META
 from pipeline.center.outcomes import Item
 from pipeline.center.reading import read_frame
 from pipeline.errors import NotFound, StoreDamaged, UsageError
 from schemas.feed import FactGroup, digests_hash
 from schemas.identity import PacketId
+from schemas.keys import PrivateKey
+from schemas.messages import Join
 from schemas.ranges import numbers
 from schemas.verdicts import Status
 from tests.unit.ledger_rig import (
@@ -205,6 +215,46 @@ def test_an_old_want_changes_nothing(rig: Rig) -> None:
     assert (standing.want.n, standing.want.level) == (5, 5)
 
 
+def epochs(rig: Rig) -> dict[str, tuple[int, int | None]]:
+    """Of each epoch the highest seq that its wants named, and when the last of them came."""
+    store = ledger_engine.open_store(rig.place, look_only=True)
+    with store.read() as connection:
+        rows = connection.execute(select(EPOCHS.c.epoch, EPOCHS.c.highest_seq, EPOCHS.c.last_ms)).all()
+    store.close()
+    return {row.epoch: (row.highest_seq, row.last_ms) for row in rows}
+
+
+def hear(rig: Rig, **want: object) -> None:
+    rig.region.send_control(rig.want(**want))
+    rig.intake.step(REGION)
+    rig.clock.ms += 1
+
+
+def test_how_far_an_epoch_had_got_is_what_its_wants_said_at_most(rig: Rig) -> None:
+    began_ms = rig.clock.ms
+    hear(rig, highest_seq=7)
+    hear(rig, highest_seq=9)
+    hear(rig, highest_seq=3)  # an older copy of that outbox
+    assert epochs(rig) == {EPOCH: (9, began_ms + 2)}
+    hear(rig, highest_seq=2, epoch="zzzzzz", instance="other")
+    hear(rig, highest_seq=12, session=1)  # the first again, which another followed
+    assert epochs(rig) == {EPOCH: (12, began_ms + 4), "zzzzzz": (2, began_ms + 3)}
+    standing = rig.ledger.standing(REGION)
+    assert standing is not None
+    assert standing.epoch == "zzzzzz"
+
+
+def test_what_was_said_under_a_key_that_another_followed_changes_nothing(rig: Rig) -> None:
+    hear(rig, highest_seq=7)
+    before = epochs(rig)
+    key = PrivateKey.generate(REGION)
+    rig.ledger.admit(REGION, b"another token of", 2)
+    join = Join(token=b"another token of", sign=key.public.raw.sign, seal=key.public.raw.seal)
+    rig.ledger.bind(REGION, key.public, join, 2)
+    hear(rig, highest_seq=99)
+    assert epochs(rig) == before
+
+
 def test_a_session_is_renewed_once(rig: Rig) -> None:
     rig.region.send_control(rig.want())
     rig.intake.step(REGION)
@@ -363,7 +413,7 @@ def test_the_layout_and_every_statement_can_be_said_to_postgresql() -> None:
     META.create_all(engine, checkfirst=False)
     assert sum(text.lstrip().startswith("CREATE TABLE") for text in said) == len(META.tables)
     assert any("WHERE due_ms IS NOT NULL" in text for text in said)
-    modules = (ledger_books, ledger_packets, ledger_pieces, ledger_verdicts)
+    modules = (ledger_books, ledger_leaves, ledger_packets, ledger_pieces, ledger_verdicts)
     statements = [one for module in modules for one in vars(module).values() if isinstance(one, Statement)]
     assert len(statements) >= 8
     assert all("%(" in one.sql(postgresql.dialect()) for one in statements)

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.center.sessions import PAST_MAX, SESSION_MAX, Conversation, Spoken, Taken, hear, renewed
+from pipeline.center.sessions import (
+    PAST_MAX,
+    SESSION_MAX,
+    Conversation,
+    Spoken,
+    Taken,
+    hear,
+    milestones,
+    renewed,
+)
+from schemas.messages import Back, Want
 
 spoken = st.builds(
     Spoken,
@@ -103,3 +114,50 @@ def test_only_so_many_instances_are_remembered() -> None:
         _, now = hear(now, Spoken(f"i{number}", 1, 1), 0)
     assert len(now.past) == PAST_MAX
     assert now.past[-1] == f"i{PAST_MAX + 3}"
+
+
+# --- milestones of a rebuild ----------------------------------------------------------------------
+
+FRESH = Want(
+    n=1,
+    instance="a",
+    grant=1,
+    session=1,
+    epoch="k3v9qa",
+    highest_seq=0,
+    clock_ms=0,
+    facts=0,
+    records=0,
+    level=1,
+    fresh=True,
+)
+BEGUN = FRESH.model_copy(update={"fresh": False, "back": Back(pass_no=1, floor=9, top=9)})
+OPENED = FRESH.model_copy(update={"fresh": False, "back": Back(pass_no=2, floor=9, top=9, opened_ms=77)})
+DONE = FRESH.model_copy(update={"fresh": False})
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "events"),
+    [
+        (None, DONE, []),
+        (None, FRESH, []),
+        (FRESH, BEGUN, []),
+        (BEGUN, BEGUN, []),
+        (BEGUN, OPENED, ["open_for_service"]),
+        (FRESH, OPENED, ["open_for_service"]),
+        (None, OPENED, ["open_for_service"]),
+        (OPENED, OPENED, []),
+        (OPENED, DONE, ["rebuilt"]),
+        (BEGUN, DONE, ["open_for_service", "rebuilt"]),
+        (DONE, DONE, []),
+        (BEGUN, FRESH, []),
+        (OPENED, DONE.model_copy(update={"epoch": "zzzzzz"}), []),
+        (OPENED, OPENED.model_copy(update={"epoch": "zzzzzz"}), ["open_for_service"]),
+    ],
+)
+def test_a_rebuild_has_each_milestone_once(before: Want | None, now: Want, events: list[str]) -> None:
+    assert [what for what, _ in milestones(before, now)] == events
+
+
+def test_the_office_opens_by_its_own_clock() -> None:
+    assert "77" in dict(milestones(BEGUN, OPENED))["open_for_service"]
