@@ -1,0 +1,36 @@
+"""Step 3: frames for `up` that are not of the outbox, in what its own leave free: the port of such a source.
+
+`push` asks for one when nothing of its own waits and the windows have room. It tells what became of each, and
+when `up` was seen empty after all of them were accepted: then the center has taken them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from pipeline.ports import EntryId
+from schemas.lanes import Lane
+
+
+class FrameSource(Protocol):
+    """Called by `push` only, in its thread; it never waits."""
+
+    def next(self, may_go: Callable[[Lane], bool]) -> bytes | None:
+        """The next frame, if its lane may go."""
+
+    def sent(self, entry: EntryId) -> None:
+        """It was handed to the link under that entry."""
+
+    def accepted(self, entry: EntryId) -> None:
+        """The center's broker has it (entries of others are passed over)."""
+
+    def cut(self) -> None:
+        """The connection broke: what was on the wire may have arrived or not."""
+
+    def unjudged(self) -> bool:
+        """Whether it should be asked how many entries lie in `up`: all that was sent is accepted, or will
+        never be known to be."""
+
+    def emptied(self) -> None:
+        """`up` was empty after `unjudged` was true."""
