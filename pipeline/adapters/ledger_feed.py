@@ -164,12 +164,11 @@ def records_after(
         head = None if epoch == reference else next(heads)
         if head is None and epoch != reference:
             unreadable.append((epoch, seq))
-            last = number
-            continue
-        bytes_left -= 24 if head is None else 24 + len(head)
-        if changes and bytes_left < 0:
-            return tuple(changes), last, tuple(unreadable)
-        changes.append(RecordChange(version, Status(status), names[epoch], seq, head))
+        else:
+            bytes_left -= 24 + len(head or b"")
+            if changes and bytes_left < 0:
+                return tuple(changes), last, tuple(unreadable)
+            changes.append(RecordChange(version, Status(status), names[epoch], seq, head))
         last = number
     return tuple(changes), to, tuple(unreadable)
 
