@@ -158,8 +158,7 @@ def records_after(
     referred = all(row.epoch_id == reference for row in rows)
     heads = iter(()) if referred else _heads(connection, region, position, to, reference)
     changes: list[RecordChange] = []
-    unreadable: list[Place] = []
-    bytes_left, last = bytes_max, position
+    unreadable, bytes_left, last = list[Place](), bytes_max, position
     for number, version, status, epoch, seq in rows:
         head = None if epoch == reference else next(heads)
         if head is None and epoch != reference:
