@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,7 +152,7 @@ def export_records(
     folder: Folder, out: Path, region: str, since: Begin | None, force: bool, bar: Bar
 ) -> Written:
     """Facts and records of a region into FILE, above `since` (`None`: above what the region named last)."""
-    clock = SystemClock()
+    keys, clock = folder.private_keys(), SystemClock()
     with closing(_ledger(folder)) as ledger:
         standing = ledger.standing(region)
         if standing is None or standing.refusal:
@@ -164,25 +164,16 @@ def export_records(
             )
         if not standing.since:
             raise UsageError("this center has never run: `titian up` first")
-        keys, sealer = folder.private_keys(), Sealer(region, folder.private_keys()[0], standing.key)
         resumes = begin_file(out, region, keys, standing.key, force)
         held = Held().read(BundleSource(out)) if resumes else Held()
-        if not held.is_of(standing.since):
-            raise UsageError(
-                f"{out} was begun before this center was restored from a backup; --force writes it anew"
-            )
-        begin = known_to(standing.want, standing.since) if since is None else since
-        if since is not None and held.begins(begin) != begin:
-            raise UsageError(
-                f"{out} was begun from {held.begins(begin)}, and this is from {begin}: say the same --since, "
-                "or --force writes it anew"
-            )
+        asked = known_to(standing.want, standing.since) if since is None else since
+        _must_go_on(out, held, standing.since, asked if since is not None else held.begins(asked))
         tops = Begin(standing.facts_no, standing.records_no)
-        export = Export(ledger, sealer, held.begins(begin), tops, held)
+        sealer = Sealer(region, keys[0], standing.key)
+        export = Export(ledger, sealer, held.begins(asked), tops, held)
         history = standing.want.history if standing.want else ()
         with BundleFile(out) as file:
-            resumed_bytes = file.mark.size
-            writer = Writer(file)
+            resumed_bytes, writer = file.mark.size, Writer(file)
             if file.mark.entries == 0:
                 writer.add(export.plan(clock.now_ms(), history))
             writer.write(export.frames(), bar(float("nan")), "records")
@@ -191,8 +182,21 @@ def export_records(
     return done
 
 
+def _must_go_on(out: Path, held: Held, since: Sequence[Since], asked: Begin) -> None:
+    """Raise `UsageError` if what is asked for cannot go on behind what a file holds."""
+    if not held.is_of(since):
+        raise UsageError(
+            f"{out} was begun before this center was restored from a backup; --force writes it anew"
+        )
+    if (begun := held.begins(asked)) != asked:
+        raise UsageError(
+            f"{out} was begun at {begun.facts}:{begun.records}, and this begins at "
+            f"{asked.facts}:{asked.records}: say the same --since, or --force writes it anew"
+        )
+
+
 def _finish(
-    file: BundleFile, export: Export, out: Path, known: list[Since] | tuple[()], packets: Seqs | None
+    file: BundleFile, export: Export, out: Path, known: Sequence[Since], packets: Seqs | None
 ) -> Written:
     """The manifest, and what the file holds now."""
     now_ms = SystemClock().now_ms()

@@ -10,6 +10,7 @@ from workers.cli_common import note
 
 if TYPE_CHECKING:
     from pipeline.bundles import Problem, Scanned
+    from pipeline.region.importing import Imported
     from workers.bundling import Written
     from workers.bundling_center import Taken
     from workers.bundling_region import Applied
@@ -150,23 +151,8 @@ def show_region(file: Path, found: Applied, dry_run: bool, as_json: bool) -> boo
     done, scanned = found.done or Imported(), found.scanned
     region = scanned.first.region if scanned.first is not None else ""
     if as_json:
-        render.print_json(
-            _head("region", file, region, scanned, found.whole, dry_run)
-            | {
-                "facts": {
-                    "packets": done.facts,
-                    "settled": done.settled,
-                    "earlier_lives": done.foreign_facts,
-                },
-                "records": {"held": done.records, "changed": done.changed},
-                "gaps": done.gaps,
-                "waiting_again": done.back,
-                "opened": done.opened,
-                "cursors": {"facts": found.facts, "records": found.records},
-                "problems": _problems(done.problems),
-                "refused": found.why,
-            }
-        )
+        head = _head("region", file, region, scanned, found.whole, dry_run)
+        render.print_json(head | _region_document(found, done))
     elif not found.why:
         _lines(file, region, scanned, found.said.made_ms if found.said else None)
         changed = f"{render.number(done.changed)} {'would be' if dry_run else 'were'} new or newer"
@@ -176,6 +162,25 @@ def show_region(file: Path, found: Applied, dry_run: bool, as_json: bool) -> boo
     if found.why:
         note(f"titian: nothing of {file} was taken: {found.why}")
     _complain(scanned, found.trouble, done.problems, "", found.whole)
+    _note_region(done, dry_run)
+    return found.whole and done.clean and not (found.trouble or found.why)
+
+
+def _region_document(found: Applied, done: Imported) -> dict[str, Any]:
+    return {
+        "facts": {"packets": done.facts, "settled": done.settled, "earlier_lives": done.foreign_facts},
+        "records": {"held": done.records, "changed": done.changed},
+        "gaps": done.gaps,
+        "forks": done.forks,
+        "waiting_again": done.back,
+        "opened": done.opened,
+        "cursors": {"facts": found.facts, "records": found.records},
+        "problems": _problems(done.problems),
+        "refused": found.why,
+    }
+
+
+def _note_region(done: Imported, dry_run: bool) -> None:
     if done.gaps and not dry_run:
         note("something between what this region has and what the file holds is missing: the link brings it")
     if done.back:
@@ -184,7 +189,6 @@ def show_region(file: Path, found: Applied, dry_run: bool, as_json: bool) -> boo
         note(f"titian: {done.forks} groups speak of packets that are not those of this outbox: not applied")
     if done.opened:
         note("open for service: every record is here")
-    return found.whole and done.clean and not (found.trouble or found.why)
 
 
 # --- both -----------------------------------------------------------------------------------------
