@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workers.render import number, plain_table, rate, size, span
+from workers.render import number, plain_table, rate, size, span, when
 
 #: A disk that lasts longer than this needs no word.
 _DAYS_SHOWN = 3_650
@@ -43,6 +43,8 @@ def _region(found: dict[str, Any]) -> list[str]:
         _rates(found),
         _eta(found),
         *_announced_here(found),
+        *_rebuild(found["rebuild"]),
+        *_compared(found),
         *(f"held: {lane['held']}" for lane in found["lanes"].values() if lane.get("held")),
         _link(found["link"]),
         _runway(found["runway"]),
@@ -84,6 +86,36 @@ def _announced_there(found: dict[str, Any]) -> list[str]:
     since_s = max(0.0, (found["at_ms"] - (found["announced_since_ms"] or found["at_ms"])) / 1000)
     amount = f"{number(found['announced'])} packets ({size(found['announced_bytes'])})"
     return [f"announced and not arrived yet: {amount}, the first {span(since_s)} ago"]
+
+
+def _rebuild(rebuild: dict[str, Any] | None) -> list[str]:
+    """How far an empty registry is on its way back; nothing where there was no rebuild lately."""
+    if rebuild is None:
+        return []
+    if rebuild["state"] == "waiting for the center":
+        return ["rebuild: waiting for the center to say where to begin"]
+    opened = rebuild["opened_ms"]
+    service = "not open for service yet" if opened is None else f"open for service since {when(opened)}"
+    if rebuild["state"] == "done":
+        return [f"rebuild: done at {when(rebuild['rebuilt_ms'])}; {service}"]
+    percent = "" if rebuild["percent"] is None else f", {rebuild['percent']:.1f} %"
+    left = "" if rebuild["left"] is None else f", {number(rebuild['left'])} records left"
+    speed = "" if rebuild["rate_s"] is None else f", {rate(rebuild['rate_s'])}"
+    until = "" if rebuild["eta_s"] is None else f", done in {span(rebuild['eta_s'])}"
+    return [f"rebuild: pass {rebuild['pass']} of {rebuild['of']}{percent}{left}{speed}{until}; {service}"]
+
+
+def _compared(found: dict[str, Any]) -> list[str]:
+    last = found["reconciled"]
+    if last is None:
+        return []
+    ago = span(max(0.0, (found["at_ms"] - last["at_ms"]) / 1000))
+    what = (
+        "equal"
+        if last["equal"]
+        else f"{number(last['differences'])} differences, {number(last['left'])} left"
+    )
+    return [f"compared with the center {ago} ago: {what}"]
 
 
 def _link(link: dict[str, Any]) -> str:

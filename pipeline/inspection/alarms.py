@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipeline.inspection.custody import custody_alarms
 from pipeline.inspection.doctor import CLOCK_OFF_MS, SUPERSEDED, denial, refusal
 
 #: Waiting longer than this is worth a look, seconds.
@@ -56,8 +57,7 @@ def _region(depth: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if oldest > OLD_S:
         yield "old", f"the oldest packet has waited for {oldest / OLD_S:.1f} days"
     yield from _disk(depth["runway"])
-    if depth.get("mirror") is not None:
-        yield from _mirror(depth["mirror"], depth["at_ms"])
+    yield from custody_alarms(depth)
 
 
 def _link(link: Mapping[str, Any], waiting: int) -> Iterator[tuple[str, str]]:
@@ -82,16 +82,6 @@ def _link(link: Mapping[str, Any], waiting: int) -> Iterator[tuple[str, str]]:
             "clock_off",
             f"our clock is {abs(off_ms) / 60_000:,.0f} min {way} the center's: "
             "set it (timedatectl), here or there",
-        )
-
-
-def _mirror(mirror: Mapping[str, Any], at_ms: int) -> Iterator[tuple[str, str]]:
-    if mirror["failing_since_ms"]:
-        minutes = max(0, at_ms - mirror["failing_since_ms"]) / 60_000
-        yield (
-            "mirror",
-            f"the mirror has failed for {minutes:,.0f} min and {mirror['missing']:,} packets are not on it: "
-            f"{mirror['why']}",
         )
 
 

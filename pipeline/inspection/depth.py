@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.adapters.outbox_reader import Amount, LaneCounts, OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.inspection.alarms import center_alarms, region_alarms
+from pipeline.inspection.custody import custody_json
 from pipeline.inspection.rates import WINDOWS, eta_s, grown_per_day, per_second, region_rates, runway
 from pipeline.inspection.regions import announced_json, region_counts, regions_json
 from pipeline.inspection.running import LinkState
@@ -46,8 +47,11 @@ def region_depth(
     now_ms: int,
     free_bytes: int,
     low_water_bytes: int,
+    mirror: Mapping[str, Any] | None = None,
+    reconciled: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The whole document of a region. `free_bytes` are the disk's; enqueueing ends at `low_water_bytes`."""
+    """The whole document of a region. `free_bytes` are the disk's; enqueueing ends at `low_water_bytes`.
+    `mirror` and `reconciled`: how the mirror stands, and what the last comparison with the center found."""
     meta, counts = outbox.meta(), outbox.counts()
     rates = region_rates(outbox, now_ms, meta.made_ms)
     without = sum((one.without_receipt for one in counts.values()), Amount())
@@ -75,6 +79,7 @@ def region_depth(
         "registry": _registry(registry),
         "tallies": meta.tallies,
         "link": link.to_json(),
+        **custody_json(meta, registry, now_ms, mirror, reconciled),
     }
     found["alarms"] = region_alarms(found)
     return found

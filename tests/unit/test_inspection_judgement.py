@@ -89,6 +89,8 @@ def test_both_sides_wait_for_the_same_words() -> None:
     assert looking.LEDGER_NAME == ledger_sql.LEDGER_NAME
 
 
+DAY_MS = 86_400_000
+
 # --- alarms ---------------------------------------------------------------------------------------
 
 
@@ -102,8 +104,17 @@ def region(**changes: Any) -> dict[str, Any]:
         "lanes": {"record": {"oldest_age_s": None}},
         "runway": {"free_bytes": 10, "low_water_bytes": 1, "full_in_days": 400.0},
         "link": LinkState(True, {"state": "up"}, 1.0).to_json(),
+        "at_ms": 10 * DAY_MS,
+        "aside": 0,
+        "in_doubt": False,
+        "mirror": None,
+        "reconciled": {"at_ms": 10 * DAY_MS, "left": 0},
     }
     return base | changes
+
+
+def mirror(failing_since_ms: int | None) -> dict[str, Any]:
+    return {"failing_since_ms": failing_since_ms, "missing": 3, "why": "its disk is full"}
 
 
 def link(**said: Any) -> dict[str, Any]:
@@ -127,10 +138,20 @@ def link(**said: Any) -> dict[str, Any]:
         (region(lanes={"record": {"oldest_age_s": 100_000.0}}), "old"),
         (region(runway={"free_bytes": 1, "low_water_bytes": 1, "full_in_days": 0.0}), "disk_full"),
         (region(runway={"free_bytes": 9, "low_water_bytes": 1, "full_in_days": 3.0}), "runway"),
+        (region(in_doubt=True), "in_doubt"),
+        (region(aside=1), "aside"),
+        (region(mirror=mirror(9 * DAY_MS)), "mirror"),
+        (region(reconciled={"at_ms": 10 * DAY_MS, "left": 2}), "differs"),
+        (region(reconciled={"at_ms": 6 * DAY_MS, "left": 0}), "not_compared"),
     ],
 )
 def test_each_ill_of_a_region_has_its_alarm(document: dict[str, Any], code: str) -> None:
     assert [one["code"] for one in region_alarms(document)] == [code]
+
+
+def test_a_region_in_which_all_is_well_has_no_alarm() -> None:
+    assert region_alarms(region(mirror=mirror(None))) == []
+    assert region_alarms(region(reconciled=None)) == []
 
 
 @pytest.mark.parametrize(
