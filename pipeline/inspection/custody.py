@@ -44,8 +44,8 @@ def custody_alarms(depth: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if depth["aside"]:
         yield (
             "aside",
-            f"{depth['aside']:,} packets are damaged on this disk and cannot be sent: `titian dead list` says "
-            "which; look at the disk, and ask those citizens again",
+            f"{depth['aside']:,} packets are damaged on this disk and cannot be sent: `titian dead list` "
+            "says which; look at the disk, and ask those citizens again",
         )
     if depth["mirror"] is not None:
         yield from _mirror(depth["mirror"], depth["at_ms"])

@@ -149,11 +149,6 @@ def test_each_ill_of_a_region_has_its_alarm(document: dict[str, Any], code: str)
     assert [one["code"] for one in region_alarms(document)] == [code]
 
 
-def test_a_region_in_which_all_is_well_has_no_alarm() -> None:
-    assert region_alarms(region(mirror=mirror(None))) == []
-    assert region_alarms(region(reconciled=None)) == []
-
-
 @pytest.mark.parametrize(
     "said",
     ["WRONGPASS invalid username-password pair or user is disabled.", "invalid username-password pair"],
@@ -213,6 +208,7 @@ def test_a_region_in_which_all_is_well_has_no_alarm() -> None:
     assert region_alarms(region()) == []
     assert region_alarms(region(link=LinkState(False).to_json())) == []
     assert region_alarms(region(link=link(state="down", down_for_s=5))) == []
+    assert region_alarms(region(mirror=mirror(None), reconciled=None)) == []
 
 
 def test_the_centers_alarms() -> None:
