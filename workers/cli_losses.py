@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pipeline.adapters.folder import Folder
     from pipeline.adapters.registry_asks import Asked
 
-#: How long a region waits for the center's answer, seconds, and how often it looks.
-TIMEOUT_S = 30.0
-_POLL_S = 0.1
+#: How long nothing of the center's answer may come before a region gives up, and how often it looks, seconds.
+PATIENCE_S = 30.0
+_POLL_S = 0.05
 _Csv = Annotated[
     str | None,
     typer.Option("--csv", metavar="FILE|-", help="A table for the office, as CSV.", show_default=False),
@@ -85,7 +85,7 @@ def _region(folder: Folder, offline: bool, timeout: float | None) -> dict[str, A
     from pipeline.inspection.losses import of_registry, region_losses
     from schemas.losses import unpack_losses
 
-    answer, live = _answer(folder, offline, TIMEOUT_S if timeout is None else timeout)
+    answer, live = _answer(folder, offline, timeout)
     if not answer.payloads:
         raise NotFound("the center does not know loss lists: it has to be updated first")
     said = unpack_losses(answer.payloads)
@@ -94,7 +94,7 @@ def _region(folder: Folder, offline: bool, timeout: float | None) -> dict[str, A
     return region_losses(folder.settings.region, said, citizens, as_of_ms, SystemClock().now_ms(), live)
 
 
-def _answer(folder: Folder, offline: bool, timeout_s: float) -> tuple[Asked, bool]:
+def _answer(folder: Folder, offline: bool, timeout_s: float | None) -> tuple[Asked, bool]:
     """The center's answer, and whether it was given just now. Raises `Unreachable` where there is none."""
     from pipeline.errors import Unreachable
     from workers.looking import is_running, link_of
@@ -106,32 +106,36 @@ def _answer(folder: Folder, offline: bool, timeout_s: float) -> tuple[Asked, boo
             "this region does not run, so nobody can ask the center: start `titian up`, or "
             "`titian losses --offline` for what it said last"
         )
-    state = link_of(folder).state
-    if state == "down":
-        return _last(folder, "the link is down"), False
-    answer = _ask(folder, timeout_s)
+    down = link_of(folder).state == "down"
+    answer = _ask(folder, 0.0 if down else timeout_s)
     if answer is not None:
         return answer, True
-    return _last(folder, f"the center did not answer within {timeout_s:g} s"), False
+    why = "the link is down" if down else "the center has not answered in time"
+    return _last(folder, f"{why} (it is asked as soon as it can be)"), False
 
 
-def _ask(folder: Folder, timeout_s: float) -> Asked | None:
+def _ask(folder: Folder, timeout_s: float | None) -> Asked | None:
+    """Ask, and wait for the whole answer until time is up (`None`: until nothing has come for a while). The
+    question stands for a day, whoever waits for it."""
     from pipeline.adapters.clock import SystemClock
     from pipeline.adapters.registry_sqlite import SqliteRegistry
     from schemas.asks import LOSSES
+    from workers import render
 
-    registry = SqliteRegistry(folder.path)
+    registry, at = SqliteRegistry(folder.path), -1
     try:
         number = registry.ask(LOSSES, b"", SystemClock().now_ms())
-        end_s = time.monotonic() + timeout_s
-        while True:
-            answer = registry.answered(number)
-            if answer is not None and answer.answered_ms is not None:
-                return answer
-            left_s = end_s - time.monotonic()
-            if left_s <= 0:
-                return None
-            time.sleep(min(_POLL_S, left_s))
+        began_s = moved_s = time.monotonic()
+        with render.bar("asking the center", None) as step:
+            while (answer := registry.asked(number)) is not None and answer.answered_ms is None:
+                now_s = time.monotonic()
+                at, moved_s = (answer.at, now_s) if answer.at != at else (at, moved_s)
+                over_s = now_s - (moved_s if timeout_s is None else began_s)
+                if over_s >= (PATIENCE_S if timeout_s is None else timeout_s):
+                    return None
+                step(now_s - began_s, f"{len(answer.payloads)} parts are here")
+                time.sleep(_POLL_S)
+        return answer
     finally:
         registry.close()
 
