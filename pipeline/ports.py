@@ -167,6 +167,7 @@ class Settled(NamedTuple):
 class Outbox(Protocol):
     """The region's durable queue of packets, seen from `push`. Every method is one transaction."""
 
+    #: `epoch` is the current one: it changes when a new one begins, also by another process.
     region: str
     epoch: str
 
@@ -186,7 +187,9 @@ class Outbox(Protocol):
     ) -> Batch | Chunk | None:
         """What goes next, from the first of `lanes` that has any, recorded as sent under `entry`; what was
         requeued goes first. A batch holds at most `batch_bytes_max` stored bytes (at least one packet), a
-        chunk at most `chunk_bytes_max`."""
+        chunk at most `chunk_bytes_max`. What is claimed is of the epoch that `epoch` says afterwards; nothing
+        is while there is doubt about what the center has (`pipeline.region.forked`), and what is damaged is
+        put aside, never claimed."""
 
     def in_flight(self) -> list[Sent]:
         """Every frame that is claimed and not settled, oldest entry first."""
@@ -204,14 +207,15 @@ class Outbox(Protocol):
     ) -> Settled:
         """Merge facts `(position, group)` into our packets, up to position `to`; frames all of whose packets
         have a word of the center are forgotten. A later position wins; doing it again changes nothing. With
-        `start`, nothing is done unless that is still the position reached (a rewind came between)."""
+        `start`, nothing is done unless that is still the position reached (a rewind came between). A group
+        that is not of our packets begins a doubt."""
 
     def settled_to(self) -> int:
         """The position up to which facts are settled."""
 
     def take_back(self, above: int, now_ms: int) -> int:
         """The center's ledger went back: forget facts of a position above `above`; those packets wait again.
-        Returns how many."""
+        Returns how many. Those that cannot be sent any more (attachments deleted) keep their word."""
 
     def heads(self, seqs: Iterable[int]) -> dict[int, bytes]:
         """The beginning (length and head) of packets' stored bytes, for records sent by reference."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,12 +15,12 @@ from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.outbox_sqlite import SqliteOutbox
 from pipeline.lifecycle import Place
 from pipeline.ports import Chunk, EntryId
-from schemas.feed import FactGroup
+from schemas.feed import FactGroup, digests_hash
 from schemas.lanes import Lane
 from schemas.limits import BATCHED_PACKET_BYTES_MAX
 from schemas.ranges import Ranges, from_numbers, merge, total, without
 from schemas.verdicts import Status
-from tests.unit.outbox_rig import SMALL_DISK, contents, draft, group, new_outbox
+from tests.unit.outbox_rig import SMALL_DISK, contents, draft, new_outbox
 
 SIZES = st.sampled_from(
     [100, 150, 600, 5_000, BATCHED_PACKET_BYTES_MAX, BATCHED_PACKET_BYTES_MAX + 1, 30_000]
@@ -35,6 +36,7 @@ class Held:
         self.status: Status | None = None
         self.fact_no = 0
         self.covered: Ranges = ()
+        self.damaged = self.aside = False
 
     @property
     def large(self) -> bool:
@@ -49,7 +51,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.held: dict[int, Held] = {}
         self.frames: dict[EntryId, tuple[set[int], tuple[int, int] | None]] = {}
-        self.session, self.n, self.position = 1, 0, 0
+        self.session, self.n, self.position, self.made = 1, 0, 0, 0
 
     @initialize()
     def make(self) -> None:
@@ -64,7 +66,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def waiting(self, seq: int) -> Ranges:
         held = self.held[seq]
-        if held.status is not None:
+        if held.status is not None or held.aside:
             return ()
         away = [span or (0, held.size) for seqs, span in self.frames.values() if seq in seqs]
         return without(((0, held.size),), merge((*away, *held.covered)))
@@ -77,11 +79,23 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def enqueue(self, sizes: list[int], lane: Lane) -> None:
         first = len(self.held) + 1
-        drafts = [draft(first + i, size, lane) for i, size in enumerate(sizes)]
+        drafts = [draft(self.made + i, size, lane) for i, size in enumerate(sizes, 1)]
         taken = self.outbox.take(drafts, 2_000)
         assert [one.id.seq for one in taken] == list(range(first, first + len(sizes)))
         for i, size in enumerate(sizes):
-            self.held[first + i] = Held(first + i, size, lane)
+            self.held[first + i] = Held(self.made + i + 1, size, lane)
+        self.made += len(sizes)
+
+    @rule(data=st.data())
+    def damage(self, data: st.DataObject) -> None:
+        """A bit flips in what is stored of a small packet."""
+        small = [seq for seq, held in self.held.items() if not held.large and not held.damaged]
+        if not small:
+            return
+        seq = data.draw(st.sampled_from(small))
+        stored = contents(self.held[seq].number, self.held[seq].size)[:-1] + b"\xff"
+        self.outbox.connection.execute("UPDATE body SET stored = ? WHERE seq = ?", (stored, seq))
+        self.held[seq].damaged = True
 
     @rule(
         lanes=st.permutations([Lane.RECORD, Lane.BIOMETRIC, Lane.URGENT]),
@@ -96,43 +110,54 @@ class OutboxMachine(RuleBasedStateMachine):
     def claim(self, lanes: list[Lane], batch: int, chunk: int) -> None:
         entry = EntryId(self.session, self.n + 1)
         claimed = self.outbox.claim(entry, lanes, batch, chunk, 3_000)
-        waiting = {lane: self.waiting_in(lane) for lane in lanes}
-        lane = next((one for one in lanes if waiting[one]), None)
-        if claimed is None or lane is None:
+        for lane in lanes:
+            waiting = self.waiting_in(lane)
+            seqs = self.right_batch(waiting, batch)
+            left = [seq for seq in waiting if not self.held[seq].aside]
+            if left:
+                break
+        else:
             assert claimed is None
-            assert lane is None
             return
+        assert claimed is not None
         self.n += 1
         assert claimed.entry == entry
         assert claimed.lane is lane
-        first = self.held[waiting[lane][0]]
         if isinstance(claimed, Chunk):
-            self.is_right_chunk(claimed, first, chunk)
+            assert not seqs
+            self.is_right_chunk(claimed, left[0], chunk)
             self.frames[entry] = {claimed.seq}, (claimed.offset, claimed.offset + len(claimed.data))
         else:
-            seqs = self.right_batch(waiting[lane], batch)
             assert claimed.seqs == from_numbers(seqs)
-            assert claimed.stored == tuple(contents(seq, self.held[seq].size) for seq in seqs)
+            mine = [self.held[seq] for seq in seqs]
+            assert claimed.stored == tuple(contents(held.number, held.size) for held in mine)
             self.frames[entry] = set(seqs), None
 
     def waiting_in(self, lane: Lane) -> list[int]:
         return [seq for seq, held in self.held.items() if held.lane is lane and self.waiting(seq)]
 
     def right_batch(self, waiting: list[int], bytes_max: int) -> list[int]:
+        """What a batch holds of what waits; damaged packets that are met before it is full go aside."""
         seqs: list[int] = []
         size = 0
         for seq in waiting:
-            size += self.held[seq].size
-            if self.held[seq].large or (seqs and size > bytes_max):
+            held = self.held[seq]
+            if held.large:
+                break
+            if held.damaged:
+                held.aside = True
+                continue
+            size += held.size
+            if seqs and size > bytes_max:
                 break
             seqs.append(seq)
-        assert seqs
         return seqs
 
-    def is_right_chunk(self, chunk: Chunk, first: Held, bytes_max: int) -> None:
+    def is_right_chunk(self, chunk: Chunk, seq: int, bytes_max: int) -> None:
+        first = self.held[seq]
         assert first.large
-        start, stop = self.waiting(first.number)[0]
-        assert (chunk.seq, chunk.size, chunk.offset) == (first.number, first.size, start)
+        start, stop = self.waiting(seq)[0]
+        assert (chunk.seq, chunk.size, chunk.offset) == (seq, first.size, start)
         assert len(chunk.data) == min(stop - start, max(bytes_max, 4_096))
         assert chunk.data == contents(first.number, first.size)[start : start + len(chunk.data)]
 
@@ -177,7 +202,7 @@ class OutboxMachine(RuleBasedStateMachine):
         seqs = from_numbers(data.draw(st.lists(st.sampled_from(sorted(self.held)), min_size=1, unique=True)))
         self.position += 1
         position = max(1, self.position - older)
-        said = group(self.outbox, seqs, status)
+        said = self.group(seqs, status)
         if wrong == 0:
             said = said._replace(hash=b"x" * 32)
         elif wrong == 1:
@@ -193,12 +218,33 @@ class OutboxMachine(RuleBasedStateMachine):
         if wrong > 1:
             self.learn(said, position)
 
+    def group(self, seqs: Ranges, status: Status) -> FactGroup:
+        """What a center says that has these packets as they were before any damage."""
+        held = [self.held[seq] for start, stop in seqs for seq in range(start, stop)]
+        digests = (hashlib.sha256(contents(one.number, one.size)).digest() for one in held)
+        return FactGroup(self.outbox.epoch, status, (), seqs, digests_hash(digests))
+
+    @rule()
+    def begin_epoch(self) -> None:
+        """The center has others under our numbers: what it has not of ours goes on under new ones."""
+        before = self.outbox.epoch
+        assert self.outbox.doubts.end(((1, 2),), 5_000) == self.outbox.epoch != before
+        going_on = [
+            held
+            for held in self.held.values()
+            if (held.status is None and not held.aside) or held.status is Status.REFUSED
+        ]
+        for held in going_on:
+            held.covered = ()
+        self.held = dict(enumerate(going_on, 1))
+        self.frames.clear()
+
     def learn(self, said: FactGroup, position: int) -> None:
         told = {seq for start, stop in said.seqs for seq in range(start, stop)}
         for seq in told:
             held = self.held[seq]
             if held.fact_no < position:
-                held.status, held.fact_no, held.covered = said.status, position, ()
+                held.status, held.fact_no, held.covered, held.aside = said.status, position, (), False
         for entry, (seqs, _) in list(self.frames.items()):
             seqs -= told
             if not seqs:
@@ -237,14 +283,15 @@ class OutboxMachine(RuleBasedStateMachine):
     def counters_are_those_of_the_model(self) -> None:
         counts = self.reader.counts()
         for lane in Lane:
-            mine = [held for held in self.held.values() if held.lane is lane]
-            waiting = [total(self.waiting(held.number)) for held in mine if self.waiting(held.number)]
+            mine = {seq: held for seq, held in self.held.items() if held.lane is lane}
+            waiting = [total(self.waiting(seq)) for seq in mine if self.waiting(seq)]
             assert counts[lane].waiting == (len(waiting), sum(waiting))
             for status in (None, *Status):
-                sizes = [held.size for held in mine if held.status is status]
+                sizes = [held.size for held in mine.values() if held.status is status and not held.aside]
                 assert counts[lane].by_status[status] == (len(sizes), sum(sizes))
-            assert counts[lane].dead.packets == sum(held.status is Status.REFUSED for held in mine)
-            times = [1_000 + held.number for held in mine if self.waiting(held.number)]
+            assert counts[lane].dead.packets == sum(held.status is Status.REFUSED for held in mine.values())
+            assert counts[lane].aside.packets == sum(held.aside for held in mine.values())
+            times = [1_000 + held.number for seq, held in mine.items() if self.waiting(seq)]
             assert self.reader.oldest(lane) == min(times, default=None)
 
     @invariant()
@@ -253,7 +300,7 @@ class OutboxMachine(RuleBasedStateMachine):
         for seq, held in self.held.items():
             if held.status is None:
                 left = total(self.waiting(seq))
-                whole = {0: Place.IN_STREAM, held.size: Place.WAITING}
+                whole = {0: Place.WAITING if held.aside else Place.IN_STREAM, held.size: Place.WAITING}
                 assert self.reader.place_of(seq) == whole.get(left, Place.PARTLY_IN_STREAM)
 
     @invariant()
