@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import BigInteger, Connection, case, func, literal_column, select
 
 from pipeline.adapters.ledger_shelf import LedgerShelf
 from pipeline.adapters.ledger_tables import EPOCH, PACKET, RECORD, REGION
@@ -45,6 +45,9 @@ from schemas.verdicts import Status
 #: What one call looks at, about: records that are summed up, records that are listed, packets by day.
 RECORDS_A_CALL, LISTED_A_CALL, BY_DAY_A_CALL = 1_000_000, 1_500, 250_000
 _STATUSES = range(1, 9)
+#: In the text of statements: two parameters of one value would make two expressions to PostgreSQL, and it
+#: shifts by no BIGINT.
+_DAY, _HALF = (literal_column(str(n), BigInteger) for n in (DAY_MS, 1 << 31))
 
 Answered: TypeAlias = tuple[bytes, int, bool]
 Answerer: TypeAlias = Callable[[Any, str, bytes, int], Answered]
@@ -140,8 +143,8 @@ def _records(
     leaf, counted = RECORD.c.leaf, _STATUSES if statuses else ()
     sums = select(
         func.count(),
-        func.sum(leaf.bitwise_rshift(31)),
-        func.sum(leaf.bitwise_and((1 << 31) - 1)),
+        func.sum(leaf // _HALF),
+        func.sum(leaf % _HALF),
         func.sum(_is(leaf == 0)),
         func.sum(RECORD.c.version),
         *(func.sum(_is(RECORD.c.status == status)) for status in counted),
@@ -194,7 +197,7 @@ def _days(connection: Connection, epoch: int | None, asked: ComparePackets, stop
     counts = [[0] * len(_STATUSES) for _ in range(len(asked.bounds) + 1)]
     to = min(stop, at + BY_DAY_A_CALL)
     # Whole days of a number that may be negative: the remainder goes first, databases round towards 0.
-    day = (PACKET.c.at_ms - ((PACKET.c.at_ms % DAY_MS) + DAY_MS) % DAY_MS) // DAY_MS
+    day = (PACKET.c.at_ms - ((PACKET.c.at_ms % _DAY) + _DAY) % _DAY) // _DAY
     if epoch is not None:
         rows = connection.execute(
             select(day, PACKET.c.status, func.count())

@@ -24,6 +24,8 @@ from schemas.verdicts import Status
 SMALL = 100
 #: Differences that one reconciliation finds out exactly; where there are more, the next one goes on.
 DIFFERENCES_MAX = 10_000
+#: What is listed for that.
+LISTED_MAX = 4 * DIFFERENCES_MAX
 
 
 class Question(NamedTuple):
@@ -90,6 +92,7 @@ class Search:
     _small: list[tuple[int, int]] = field(default_factory=list)
     _before: dict[int, Difference] | None = None
     _firsts: int = 0
+    _listed: int = 0
 
     def __post_init__(self) -> None:
         for bounds in self.first:
@@ -135,16 +138,17 @@ class Search:
             self._firsts -= 1
             self.compared += sum(one.n for one in theirs)
         for (start, stop), there, here in zip(pairwise(bounds), theirs, ours, strict=True):
-            if there.agrees(here):
+            if there.agrees(here) or self.cut:
                 continue
-            if max(there.n, here.n) <= SMALL or stop - start == 1:
-                self._to_list(start, stop)
+            if (n := max(there.n, here.n)) <= SMALL or stop - start == 1:
+                self._to_list(start, stop, n)
             else:
                 self._compare(self.side.split(start, stop, here.n))
 
-    def _to_list(self, start: int, stop: int) -> None:
-        """At least one thing differs in each range, and that many are listed exactly."""
-        if len(self._small) >= DIFFERENCES_MAX // SMALL * 4 or self.cut:
+    def _to_list(self, start: int, stop: int, n: int) -> None:
+        """Ranges in which something differs are listed exactly, so many of them."""
+        self._listed += n
+        if self._listed > LISTED_MAX:
             self.cut = True
             return
         self._small.append((start, stop))
