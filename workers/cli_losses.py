@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workers.cli_common import Data, Json, Region, folder_of, note
+from workers.cli_common import Data, Json, Region, Timeout, folder_of, note
 
 if TYPE_CHECKING:
     from pipeline.adapters.folder import Folder
@@ -20,6 +21,12 @@ _Csv = Annotated[
     str | None,
     typer.Option("--csv", metavar="FILE|-", help="A table for the office, as CSV.", show_default=False),
 ]
+_Limit = Annotated[
+    int, typer.Option("--limit", metavar="N", min=0, help="Show at most so many in the table.")
+]
+_Offline = Annotated[
+    bool, typer.Option("--offline", help="At a region: what the center said last, without asking.")
+]
 
 
 def losses(
@@ -27,16 +34,9 @@ def losses(
     as_json: Json = False,
     csv: _Csv = None,
     region: Region = None,
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=0, help="Show at most so many in the table.")
-    ] = 200,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="At a region: what the center said last, without asking.")
-    ] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option("--timeout", metavar="S", min=0.0, help="At a region: wait so long for the center."),
-    ] = None,
+    limit: _Limit = 200,
+    offline: _Offline = False,
+    timeout: Timeout = None,
 ) -> None:
     """Which packets were recorded and never came, since a disk died: whom to ask again, and nobody else.
 
@@ -122,7 +122,7 @@ def _ask(folder: Folder, timeout_s: float | None) -> Asked | None:
     from schemas.asks import LOSSES
     from workers import render
 
-    registry, at = SqliteRegistry(folder.path), -1
+    registry, pause, at = SqliteRegistry(folder.path), threading.Event(), -1
     try:
         number = registry.ask(LOSSES, b"", SystemClock().now_ms())
         began_s = moved_s = time.monotonic()
@@ -134,7 +134,7 @@ def _ask(folder: Folder, timeout_s: float | None) -> Asked | None:
                 if over_s >= (PATIENCE_S if timeout_s is None else timeout_s):
                     return None
                 step(now_s - began_s, f"{len(answer.payloads)} parts are here")
-                time.sleep(_POLL_S)
+                pause.wait(_POLL_S)
         return answer
     finally:
         registry.close()
