@@ -16,6 +16,7 @@ from pipeline.region.pulled import Step
 from pipeline.region.speaker import NEWS_S, VOICE_S
 from pipeline.sample import sample_lines
 from pipeline.testing.world import World
+from pipeline.throttle import State, ThrottleView
 from schemas.asks import PACKETS, RECORD, Answer, pack_answer, pack_record, pack_record_args
 from schemas.back import BackFrame, Piece, Position, flat_pieces, pack_back
 from schemas.codec import pack_flat
@@ -275,6 +276,22 @@ def test_a_voice_speaks_hears_and_holds(tmp_path: Path) -> None:
     assert mouth.asked == before + 1
     assert wants(world)[-1].whole
     world.close()
+
+
+def test_a_want_asks_for_as_much_as_the_way_back_was_measured_to_carry(world: World) -> None:
+    measured: list[float] = [0.0]
+
+    def way_back() -> ThrottleView:
+        return ThrottleView(State.STEADY, "", 0, measured[-1], 0.1, 0.1, 0.0, 0.05, 0)
+
+    world.pull.link.way_back = way_back  # type: ignore[attr-defined]
+    for rate_bytes_s, level in ((0.0, 64), (125_000.0, 128), (5_000_000.0, 256)):
+        measured.append(rate_bytes_s)
+        world.step_pull()
+        world.clock.advance(NEWS_S)
+        world.step_push()
+        assert wants(world)[-1].level == level * 1024
+        world.round()
 
 
 # --- frames ---------------------------------------------------------------------------------------

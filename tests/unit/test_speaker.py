@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from pipeline.ports import Cursors
-from pipeline.region.speaker import NEWS_S, REPEAT_S, WAITING_REPEAT_S, Heard, Speaker
-from schemas.messages import Ack, Since, Want
+from pipeline.region.speaker import NEWS_S, REPEAT_S, VOICE_S, WAITING_REPEAT_S, Heard, Speaker
+from schemas.messages import Ack, Back, Since, Want
 
 NOWHERE = Cursors(0, 0, ())
 
@@ -176,3 +176,41 @@ def test_a_session_later_than_that_is_of_another_instance_after_all() -> None:
     one.hear(ack(one, n=1, grant=1, session=9), 2.0, NOWHERE)
     one.meet(10)
     assert one.superseded
+
+
+# --- voices, and the way back of a rebuild --------------------------------------------------------
+
+
+def test_what_a_voice_has_to_say_goes_at_once_but_not_all_the_time() -> None:
+    one = granted()
+    assert not one.due(VOICE_S / 2, NOWHERE, 10, waiting=False, voices=True)
+    assert one.due(VOICE_S, NOWHERE, 10, waiting=False, voices=True)
+    assert not one.due(VOICE_S, NOWHERE, 10, waiting=False)
+
+
+def test_how_far_a_rebuild_has_got_is_news() -> None:
+    one = speaker()
+    back = Back(pass_no=1, floor=9, top=9, began_ms=1)
+    here = Cursors(5, 9, (), False, back)
+    assert say(one, 0.0, here).back == back
+    one.hear(ack(one), 0.1, here)
+    counted = back.model_copy(update={"left": 3, "total": 4})  # as far as before, counted now
+    assert not one.due(NEWS_S, here._replace(back=counted), 10, waiting=False)
+    further = back.model_copy(update={"floor": 5})
+    assert not one.due(NEWS_S / 2, here._replace(back=further), 10, waiting=False)
+    assert one.due(NEWS_S, here._replace(back=further), 10, waiting=False)
+    assert one.due(NEWS_S, here._replace(back=None), 10, waiting=False)
+
+
+def test_a_session_may_begin_behind_where_a_rebuild_has_got_for_that_does_no_harm() -> None:
+    one = speaker()
+    here = Cursors(5, 9, (), False, Back(pass_no=1, floor=9, top=9))
+    say(one, 0.0, here)
+    further = here._replace(back=Back(pass_no=2, floor=9, top=9))
+    assert one.hear(ack(one), 0.1, further) is Heard.GRANTED
+
+
+def test_a_region_that_has_begun_takes_no_session_that_was_made_for_a_fresh_one() -> None:
+    one = speaker()
+    assert say(one, 0.0, Cursors(0, 0, (), True)).fresh
+    assert one.hear(ack(one), 0.1, Cursors(0, 0, ())) is Heard.OUTDATED
