@@ -11,6 +11,7 @@ from workers.cli_common import Data, Json, Region, Timeout, folder_of, no
 
 if TYPE_CHECKING:
     from pipeline.adapters.folder import Folder
+    from workers.reconciled import Reconciled
 
 _PAUSE_S = 0.05
 
@@ -39,29 +40,32 @@ def reconcile(
       titian reconcile --data region --dry-run --json
     """
     from workers import render
+
+    done = _run(_region_folder(folder_of(data), region), timeout, dry_run=dry_run)
+    if as_json:
+        render.print_json(done.to_json())
+    else:
+        for sentence in done.sentences():
+            print(sentence)
+        up, down = render.size(done.bytes_up), render.size(done.bytes_down)
+        print(f"it took {done.seconds:.1f} s, about {up} up and {down} down")
+    if not done.well:
+        no()
+
+
+def _run(folder: Folder, timeout: float | None, *, dry_run: bool) -> Reconciled:
+    from workers import render
     from workers.reconciling import TIMEOUT_S, reconcile_folder
 
-    folder = _region_folder(folder_of(data), region)
     pause = threading.Event()
     with render.bar("reconcile", None) as step:
-        done = reconcile_folder(
+        return reconcile_folder(
             folder,
             lambda: pause.wait(_PAUSE_S),
             timeout_s=TIMEOUT_S if timeout is None else timeout,
             progress=lambda answers, beside: step(float(answers), f"{beside}, {answers} answers"),
             dry_run=dry_run,
         )
-    if as_json:
-        render.print_json(done.to_json())
-    else:
-        for sentence in done.sentences():
-            print(sentence)
-        took = (
-            f"{done.seconds:.1f} s, about {render.size(done.bytes_up)} up and {render.size(done.bytes_down)}"
-        )
-        print(f"it took {took} down")
-    if not done.well:
-        no()
 
 
 def _region_folder(folder: Folder, region: str | None) -> Folder:
