@@ -11,8 +11,6 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,6 @@ from pipeline.center.answers import ANSWERS
 from pipeline.center.deliver import Deliver, Delivered
 from pipeline.sample import sample_lines
 from pipeline.testing.world import World
-from schemas.verdicts import Status
 from tests.benchmarks import big_ledger
 from tests.benchmarks.figures import table
 from workers.reconciled import Reconciled
@@ -73,28 +70,18 @@ class Compared(World):
 def fill(world: Compared, count: int) -> None:
     """The same records on both sides, each in its own store."""
     big_ledger.fill(world.folder / "ledger.db", world.region, count, count // 300)
-    with world.registry._database.write() as db:
-        for rows in _batches(_rows(count)):
-            db.executemany(_ROW, rows)
+    with world.registry._database.write() as db, world.ledger.reader._store.read() as ledger:
+        found = ledger.exec_driver_sql(
+            "SELECT nik, record_no, status, seq, stored FROM record JOIN body USING(epoch_id, seq)"
+        )
+        for nik, number, status, seq, stored in found:
+            db.execute(_ROW, (int(nik), number, status, big_ledger.EPOCH, seq, stored))
         db.execute("UPDATE meta SET value = ? WHERE key IN ('facts', 'records')", (count,))
     standing = world.ledger.standing(world.region)
     assert standing is not None
     world.registry.adopt(standing.since[-1])
     with world.outbox._database.write() as db:
         db.execute("UPDATE meta SET value = ? WHERE key = 'settled_to'", (count,))
-
-
-def _rows(count: int) -> Iterator[tuple[Any, ...]]:
-    every, open_count = max(1, count // max(1, count // 300)), count // 300
-    for n, (nik, head) in enumerate(big_ledger.heads(count), 1):
-        ready = n % every == 0 and n // every <= open_count
-        status = Status.PRINT_READY_RECORD if ready else Status.CARD_PRINTED
-        yield int(nik), n, int(status), big_ledger.EPOCH, n, head
-
-
-def _batches(rows: Iterator[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    while part := list(islice(rows, 5_000)):
-        yield part
 
 
 def damage(world: Compared) -> None:
