@@ -16,21 +16,44 @@ from schemas.lanes import Lane
 class FrameSource(Protocol):
     """Called by `push` only, in its thread; it never waits."""
 
-    def next(self, may_go: Callable[[Lane], bool]) -> bytes | None:
-        """The next frame, if its lane may go."""
+    def next(self, may_go: Callable[[Lane], bool]) -> tuple[Lane, bytes] | None:
+        """The next frame, and its lane, if that may go."""
 
     def sent(self, entry: EntryId) -> None:
-        """It was handed to the link under that entry."""
+        """It is handed to the link under that entry."""
 
-    def accepted(self, entry: EntryId) -> None:
-        """The center's broker has it (entries of others are passed over)."""
+    def answered(self, entry: EntryId) -> None:
+        """The center's broker has it, or had no memory for it (entries of others are passed over)."""
 
     def cut(self) -> None:
         """The connection broke: what was on the wire may have arrived or not."""
 
     def unjudged(self) -> bool:
-        """Whether it should be asked how many entries lie in `up`: all that was sent is accepted, or will
-        never be known to be."""
+        """Whether it should be asked how many entries lie in `up`: frames went, and no answer is waited for
+        any more."""
 
     def emptied(self) -> None:
         """`up` was empty after `unjudged` was true."""
+
+
+class NoFrames:
+    """There are none."""
+
+    def next(self, may_go: Callable[[Lane], bool]) -> tuple[Lane, bytes] | None:
+        """See the port."""
+
+    def sent(self, entry: EntryId) -> None:
+        """See the port."""
+
+    def answered(self, entry: EntryId) -> None:
+        """See the port."""
+
+    def cut(self) -> None:
+        """See the port."""
+
+    def unjudged(self) -> bool:
+        """See the port."""
+        return False
+
+    def emptied(self) -> None:
+        """See the port."""

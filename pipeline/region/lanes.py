@@ -45,6 +45,10 @@ class LaneOrder:
         self._others_held = len(lanes) < len(order)
         return lanes
 
+    def may(self, lane: Lane) -> bool:
+        """Whether that lane may go."""
+        return bool(self._open((lane,)))
+
     def spent(self, lane: Lane, frame_bytes: int) -> None:
         """A frame of that lane went."""
         if self.gate is not None:

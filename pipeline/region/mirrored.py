@@ -205,20 +205,20 @@ class Mirrored:
 
     # --- pipeline.region.beside.FrameSource, for push -----------------------------------------------
 
-    def next(self, may_go: Callable[[Lane], bool]) -> bytes | None:
+    def next(self, may_go: Callable[[Lane], bool]) -> tuple[Lane, bytes] | None:
         """See the port."""
         with self._lock:
             if not self._queue or not may_go(self._queue[0][0]):
                 return None
             self._sent_s = self._clock.now_s()
-            return self._queue.popleft()[1]
+            return self._queue.popleft()
 
     def sent(self, entry: EntryId) -> None:
         """See the port."""
         with self._lock:
             self._out.add(entry)
 
-    def accepted(self, entry: EntryId) -> None:
+    def answered(self, entry: EntryId) -> None:
         """See the port."""
         with self._lock:
             self._out.discard(entry)

@@ -18,12 +18,14 @@ from pipeline.ports import Batch, Chunk, Clock, Cursors, EntryId, Outbox, Regist
 from pipeline.region.announcer import Announcer
 from pipeline.region.announcing import ToldStore
 from pipeline.region.backoff import Backoff
+from pipeline.region.beside import FrameSource, NoFrames
 from pipeline.region.flights import Flights, by_ctl
 from pipeline.region.framing import Framer, sent_of
 from pipeline.region.holds import Holds
 from pipeline.region.lanes import LaneOrder
 from pipeline.region.pushed import Pushed, PushSettings
 from pipeline.region.questions import Questions
+from pipeline.region.settler import Settler, follow_rewind
 from pipeline.region.speaker import Speaker
 from pipeline.region.speech import Speech
 from pipeline.region.voices import Voice
@@ -31,10 +33,7 @@ from pipeline.region_link import NO_ENTRY, Accepted, RegionLink
 from pipeline.throttle.pace import frame_bytes
 from schemas.keys import PrivateKey, PublicKey
 from schemas.lanes import Lane
-from schemas.ranges import Ranges, from_wire, total
-
-#: Facts settled in one transaction, in groups.
-SETTLE_GROUPS = 500
+from schemas.ranges import Ranges, from_wire
 
 
 @dataclass
@@ -54,9 +53,11 @@ class Push:
     rng: random.Random = field(default_factory=random.Random)
     told: ToldStore | None = None
     voices: Sequence[Voice] = ()
+    beside: FrameSource = field(default_factory=NoFrames)
     denied: str = ""
     backoff: Backoff = field(init=False)
     _flights: Flights = field(init=False)
+    _settler: Settler = field(init=False)
     _holds: Holds = field(init=False)
     _framer: Framer = field(init=False)
     _announcer: Announcer = field(init=False)
@@ -66,23 +67,22 @@ class Push:
     _rounds_lost: int = 0
     _urgent_is_large: bool = False
     _broke_off: bool = False
-    _asked: deque[tuple[EntryId | None, int]] = field(default_factory=deque)
+    _asked: deque[tuple[EntryId | None, int, bool]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
-        self._follow_rewind(self.registry.cursors())
+        follow_rewind(self.outbox, self.registry.cursors(), self.clock)
         self._flights = Flights(self.outbox.in_flight())
+        self._settler = Settler(self.outbox, self.registry, self.clock, self._flights)
         self._holds = Holds(self.speaker, self._flights, self.settings)
         self._framer = Framer(self.outbox.region, self.outbox.epoch, self.ours, self.center)
         self._announcer = Announcer(self.told)
-        self._speech = Speech(
-            self.speaker,
-            self.outbox,
-            self._announcer,
+        voices, most, told = (
             (Questions(self.registry), *self.voices),
-            self._framer,
-            self.clock,
             self.settings.level_bytes,
-            self.token,
+            self._announcer,
+        )
+        self._speech = Speech(
+            self.speaker, self.outbox, told, voices, self._framer, self.clock, most, self.token
         )
         self.backoff = Backoff(self.rng)
 
@@ -107,7 +107,9 @@ class Push:
         if self.speaker.superseded:
             return Pushed(waits="superseded")
         self._follow_epoch()
-        settled, forks = self._settle(self.registry.cursors())
+        settled, forks = self._settler.settle(self.registry.cursors())
+        if settled:
+            self._rounds_lost = 0
         if now_s < self.backoff.until_s:
             return Pushed(settled=settled, forks=forks, waits="denied" if self.denied else "link down")
         try:
@@ -115,7 +117,9 @@ class Push:
             requeued = self._hear(self.registry.cursors())
             self._speak(now_s)
             frames, packets, sent_bytes, waits = self._send(now_s)
-            self._announce(now_s)
+            told = None if now_s < self._holds.full_until_s else self._speech.announcement(now_s)
+            if told is not None:
+                self.link.send_control(told)
         except LinkDown:
             self._went_down(now_s)
             return Pushed(settled=settled, forks=forks, waits="link down")
@@ -127,19 +131,20 @@ class Push:
 
     def close(self) -> None:
         """Let go of the link; what is in flight is judged by evidence when it opens again."""
-        self._flights.cut()
-        self._asked.clear()
-        self.link.close()
+        self._cut()
 
     # --- what came back -------------------------------------------------------------------------
 
     def _collect(self, wait_s: float) -> None:
         for length in self.link.lengths():
-            mark, next_n = self._asked.popleft()
+            mark, next_n, unjudged = self._asked.popleft()
             self._flights.observe(length, next_n, mark)
             if not length:
                 self._speech.stream_was_empty(next_n)
+                if unjudged:
+                    self.beside.emptied()
         for outcome in self.link.outcomes(wait_s):
+            self.beside.answered(outcome.entry)
             if isinstance(outcome, Accepted):
                 self._flights.accept(outcome.entry)
                 continue
@@ -149,27 +154,6 @@ class Push:
             elif outcome.entry == NO_ENTRY:  # what we had to say
                 self.speaker.repeat()
             self._holds.full_until_s = self.clock.now_s() + self.settings.full_s
-
-    def _settle(self, cursors: Cursors) -> tuple[int, int]:
-        """Settle the outbox from the registry's facts: an idempotent sweep, in bounded transactions."""
-        settled = forks = 0
-        self._follow_rewind(cursors)
-        while (at := self.outbox.settled_to()) < cursors.facts:
-            facts = self.registry.facts_after(at, SETTLE_GROUPS)
-            to = facts[-1][0] if len(facts) >= SETTLE_GROUPS else cursors.facts
-            done = self.outbox.settle(facts, to, self.clock.now_ms(), start=at)
-            self._flights.settle(done.settled)
-            settled += total(done.settled)
-            forks += len(done.forks)
-            self.registry.forget_facts(to, self.outbox.epoch)
-        if settled:
-            self._rounds_lost = 0
-        return settled, forks
-
-    def _follow_rewind(self, cursors: Cursors) -> None:
-        """The registry went back and a crash came before the outbox did: it goes back now."""
-        if self.outbox.settled_to() > cursors.facts:
-            self.outbox.take_back(cursors.facts, self.clock.now_ms())
 
     def _hear(self, cursors: Cursors) -> int:
         """Act on the newest ack once all the facts that it knows of are settled here."""
@@ -208,13 +192,14 @@ class Push:
 
     def _speak(self, now_s: float) -> None:
         cursors = self.registry.cursors()
-        due = self._speech.due(now_s, cursors, len(self._flights) > 0)
+        unjudged = self.beside.unjudged()
+        due = self._speech.due(now_s, cursors, unjudged or len(self._flights) > 0)
         self._follow_epoch()  # a voice may have come to the end of a doubt
         if not due or now_s < self._holds.full_until_s:
             return
-        if len(self._flights) or self._speech.holds():
+        if len(self._flights) or unjudged or self._speech.holds():
             self.link.ask_length()
-            self._asked.append((self._flights.mark(), self.speaker.next_n()))
+            self._asked.append((self._flights.mark(), self.speaker.next_n(), unjudged))
         for frame in self._speech.frames(now_s, cursors):
             self.link.send_control(frame)
         self.backoff.worked()
@@ -233,10 +218,14 @@ class Push:
             if frames >= 8:  # come back for answers before more goes out
                 return frames, packets, sent_bytes, waits
             claimed = self._claim_urgent(now_s, aim, waits)
-            if claimed is None and not waits:
+            free = claimed is None and not waits
+            if free:
                 claimed = self._claim(self.lanes.next(), self._framer.batch_bytes_max(aim), aim)
                 nothing = self._holds.why_urgent(now_s, aim) or "nothing waits"
                 waits = "paused or capped" if self.lanes.held else nothing
+            if free and claimed is None and (size := self._send_beside()):
+                frames, sent_bytes = frames + 1, sent_bytes + size
+                continue
             if claimed is None or self._follow_epoch():  # what was claimed is of the new one: it is judged
                 return frames, packets, sent_bytes, waits
             frame = self._framer.frame_of(claimed, 0.0 if view is None else view.rate_bytes_s)
@@ -249,14 +238,18 @@ class Push:
             packets += len(claimed.stored) if isinstance(claimed, Batch) else 0
             sent_bytes += len(frame)
 
-    def _announce(self, now_s: float) -> None:
-        """What will not leave within seconds is made known at least."""
-        if self.speaker.refusal or now_s < self._holds.full_until_s:
-            return
-        n, seal = self.speaker.next_n(), self._framer.seal
-        frame = self._announcer.frame(now_s, self.clock.now_ms(), n, seal)
-        if frame is not None:
-            self.link.send_control(frame)
+    def _send_beside(self) -> int:
+        """A frame that is not of the outbox, where none of it may go; returns its bytes."""
+        entry = self._next_entry()
+        found = self.beside.next(self.lanes.may) if entry.session else None
+        if found is None:
+            return 0
+        lane, frame = found
+        self._last = entry
+        self.beside.sent(entry)
+        self.link.send(entry, frame)
+        self.lanes.spent(lane, len(frame))
+        return len(frame)
 
     def _claim_urgent(self, now_s: float, aim: int, waits: str) -> Batch | Chunk | None:
         """Small ones whenever `ctl` has room. A large one goes by `up`, and only the claim shows that it is
@@ -272,15 +265,18 @@ class Push:
         return claimed
 
     def _claim(self, lanes: Sequence[Lane], batch_bytes: int, chunk_bytes: int) -> Batch | Chunk | None:
-        session = self.speaker.session
-        if not lanes or not session:
+        entry = self._next_entry()
+        if not lanes or not entry.session:
             return None
-        entry = EntryId(session, self._last.n + 1 if session == self._last.session else 1)
         before, self._last = self._last, entry  # an error does not say whether it is used now
         claimed = self.outbox.claim(entry, lanes, batch_bytes, chunk_bytes, self.clock.now_ms())
         if claimed is None:
             self._last = before
         return claimed
+
+    def _next_entry(self) -> EntryId:
+        session = self.speaker.session
+        return EntryId(session, self._last.n + 1 if session == self._last.session else 1)
 
     def _follow_epoch(self) -> bool:
         """Whether the outbox has begun a new epoch; then what was sent and told of the old one is over."""
@@ -292,9 +288,13 @@ class Push:
         self._flights.recall(self.outbox.in_flight(), self.speaker.next_n())
         return True
 
-    def _went_down(self, now_s: float) -> None:
+    def _cut(self) -> None:
         self._flights.cut()
+        self.beside.cut()
         self._asked.clear()
         self.link.close()
+
+    def _went_down(self, now_s: float) -> None:
+        self._cut()
         self.speaker.repeat()
         self.backoff.failed(now_s)

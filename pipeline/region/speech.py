@@ -53,6 +53,13 @@ class Speech:
             want = voice.ask(want)
         return [*frames, self.framer.seal(Kind.WANT, pack_message(want))]
 
+    def announcement(self, now_s: float) -> bytes | None:
+        """A frame about packets that will not leave within seconds: so they are made known at least."""
+        if self.speaker.refusal:
+            return None
+        n, seal = self.speaker.next_n(), self.framer.seal
+        return self.announcer.frame(now_s, self.clock.now_ms(), n, seal)
+
     def hear(self, ack: Ack) -> None:
         """An ack, after everything else that it says was done: all facts that it knows of are settled."""
         self.announcer.hear(ack)

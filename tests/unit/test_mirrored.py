@@ -106,13 +106,13 @@ class NewMachine:
     def push(self, mirrored: Mirrored, *, loses: bool = False, closed: tuple[Lane, ...] = ()) -> int:
         """A round of push: what there is goes, is taken, and the stream is seen empty; returns the frames."""
         sent = 0
-        while (frame := mirrored.next(lambda lane: lane not in closed)) is not None:
+        while (found := mirrored.next(lambda lane: lane not in closed)) is not None:
             self.n += 1
             mirrored.sent(EntryId(1, self.n))
-            mirrored.accepted(EntryId(1, self.n))
+            mirrored.answered(EntryId(1, self.n))
             sent += 1
             if not loses:
-                self.center.take(frame)
+                self.center.take(found[1])
         if mirrored.unjudged():
             mirrored.emptied()
         return sent
@@ -231,8 +231,8 @@ def test_a_stream_that_is_never_empty_delays_it_and_does_not_stop_it(machine: Ne
     for _ in range(20):
         if not mirrored.step():
             break
-        while (frame := mirrored.next(lambda _: True)) is not None:
-            machine.center.take(frame)
+        while (found := mirrored.next(lambda _: True)) is not None:
+            machine.center.take(found[1])
         machine.clock.advance(JUDGE_S / 2)
     machine.check(1, 2)
     assert machine.counts()["sent"] == 2
