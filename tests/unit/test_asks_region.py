@@ -22,6 +22,7 @@ from schemas.back import BackFrame, Piece, Position, flat_pieces, pack_back
 from schemas.codec import pack_flat
 from schemas.feed import RecordChange, Span, pack_records
 from schemas.frame import Header, Kind, open_body, seal_frame, split
+from schemas.keys import PrivateKey
 from schemas.messages import ASKS_MAX, Ack, Ask, Since, Want, pack_message, unpack_message
 from schemas.packet import Packet, pack_head
 from schemas.verdicts import Status
@@ -297,14 +298,15 @@ def test_a_want_asks_for_as_much_as_the_way_back_was_measured_to_carry(world: Wo
 # --- frames ---------------------------------------------------------------------------------------
 
 
-def put(world: World, kind: Kind, body: bytes) -> None:
-    """A frame in `down`, as the center makes one."""
+def put(world: World, kind: Kind, body: bytes, key: PrivateKey | None = None, later: int = 0) -> None:
+    """A frame in `down`, as the center makes one; for a machine of another `key`, in a `later` session."""
     end = world.link.center_end()
     hint = end.hint(world.region)
     assert hint is not None
-    header = Header(kind, world.region, world.outbox.epoch, world.center_key.id, world.region_key.id)
-    frame = seal_frame(header, body, ours=world.center_key, theirs=world.region_key.public)
-    hint = hint._replace(n=hint.n + 1)
+    theirs = (key or world.region_key).public
+    header = Header(kind, world.region, world.outbox.epoch, world.center_key.id, theirs.id)
+    frame = seal_frame(header, body, ours=world.center_key, theirs=theirs)
+    hint = hint._replace(session=hint.session + later, n=hint.n + 1)
     assert end.put_down(world.region, EntryId(hint.session, hint.n), frame, hint)
 
 
@@ -426,3 +428,15 @@ def test_a_gap_in_an_answer_is_asked_for_anew(world: World) -> None:
     put(world, Kind.ANSWER, pack_answer(Answer(incarnation, session, ask, 1, 201, True, face(0, 200))))
     assert world.step_pull().steps == (Step.ASKED_ANEW,)
     assert [one.at for one in world.registry.asks()] == [0]
+
+
+def test_frames_for_the_machine_whose_place_we_took_do_not_stop_us(world: World) -> None:
+    """A ledger restored to before we joined goes on speaking to that one, in a later session."""
+    incarnation, session = life(world)
+    body = pack_records(Span(incarnation, session + 1, 0, 1), [change()])
+    put(world, Kind.RECORDS, body, PrivateKey.generate(world.region), later=1)
+    assert world.step_pull().steps == (Step.OTHERS,)
+    assert not world.pull.speaker.superseded
+    put(world, Kind.RECORDS, body)
+    world.step_pull()
+    assert world.pull.speaker.superseded  # that one is for our key, and not for us: a copy of our folder
