@@ -16,6 +16,7 @@ Loads:
 - `cuts-large`: one packet of 2 MB with an outage every `--every` seconds
 - `relay`: the simulator's relay beside the packet-level link
 - `several`: plain connections without us, one to eight at a time
+- `rebuild`: an empty machine gets `--records` records back (`--open` of them first)
 - `raw`: a raw TCP stream, and one Celery task per packet, instead of us
 """
 
@@ -27,7 +28,16 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from tests.benchmarks import wan_cuts, wan_own, wan_raw, wan_relay, wan_several, wan_steady, wan_urgent
+from tests.benchmarks import (
+    wan_cuts,
+    wan_own,
+    wan_raw,
+    wan_rebuild,
+    wan_relay,
+    wan_several,
+    wan_steady,
+    wan_urgent,
+)
 from tests.benchmarks.wan_link import PROFILES
 
 LOADS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
@@ -41,6 +51,7 @@ LOADS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "raw": wan_raw.run,
     "several": wan_several.run,
     "relay": wan_relay.run,
+    "rebuild": wan_rebuild.run,
 }
 
 
@@ -57,6 +68,8 @@ def main() -> None:
     parser.add_argument("--cut", type=float, help="seconds of an outage (cut: 20, cuts-large: 2)")
     parser.add_argument("--cuts", type=int, default=1, help="how many, for `cut`")
     parser.add_argument("--every", type=float, default=wan_cuts.EVERY_S, help="seconds, for `cuts-large`")
+    parser.add_argument("--records", type=int, default=600_000, help="for `rebuild`")
+    parser.add_argument("--open", type=int, default=2_000, help="of them without a card, for `rebuild`")
     args = parser.parse_args()
     print(json.dumps(LOADS[args.load](args)), flush=True)
 
