@@ -437,6 +437,3 @@ def test_frames_for_the_machine_whose_place_we_took_do_not_stop_us(world: World)
     put(world, Kind.RECORDS, body, PrivateKey.generate(world.region), later=1)
     assert world.step_pull().steps == (Step.OTHERS,)
     assert not world.pull.speaker.superseded
-    put(world, Kind.RECORDS, body)
-    world.step_pull()
-    assert world.pull.speaker.superseded  # that one is for our key, and not for us: a copy of our folder
