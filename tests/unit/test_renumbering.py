@@ -149,7 +149,7 @@ def test_a_new_epoch_begins_from_its_own_names() -> None:
     voice.ask(want(1))
     voice.hear(ack(1, 3), 0)
     assert voice.ask(want(2, "bbbbbb")).renumbered == []
-    voice.hear(ack(2, 3), 0)  # of the epoch before
+    voice.hear(ack(2, 1), 0)  # of the epoch before
     assert not voice.news()
     voice.hear(ack(3, 0, "bbbbbb"), 0)
     assert len(voice.ask(want(4, "bbbbbb")).renumbered) == 3
