@@ -84,6 +84,14 @@ def init_region(
             help="The old machine is gone: its records come back from the center, what is urgent first.",
         ),
     ] = False,
+    mirror: Annotated[
+        Path | None,
+        typer.Option(
+            "--mirror",
+            metavar="PATH",
+            help="With --rebuild: the old machine's mirror. What the center lacks of it is sent from there.",
+        ),
+    ] = None,
 ) -> None:
     """Make a region: its folder, keys, settings, outbox and registry. The key goes to the center by itself.
 
@@ -94,7 +102,7 @@ def init_region(
     """
     from workers.making import make_region
 
-    folder = make_region(data, join, rebuild=rebuild)
+    folder = make_region(data, join, rebuild=rebuild, mirror=mirror)
     to = folder.join_file()
     if rebuild:
         print(f"made region {to.region} anew in {folder.path}; its center is at {to.host}:{to.port}")

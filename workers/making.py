@@ -71,6 +71,7 @@ def make_region(path: Path, join_path: Path, *, rebuild: bool = False, mirror: P
     `rebuild`: the registry comes back from the center, for this machine takes the place of one that is gone;
     `mirror` is where that one's outbox was mirrored."""
     from pipeline.adapters.outbox_sqlite import create_outbox
+    from pipeline.adapters.recover_file import RecoverFile
     from pipeline.adapters.registry_sqlite import create_registry
 
     if mirror is not None and not rebuild:
@@ -81,6 +82,8 @@ def make_region(path: Path, join_path: Path, *, rebuild: bool = False, mirror: P
         folder = make_folder(path, region_toml(join.region), PrivateKey.generate(join.region), join)
         create_outbox(folder.path, join.region)
         create_registry(folder.path, fresh=rebuild)
+        if mirror is not None:
+            RecoverFile(folder.path).begin(mirror.expanduser().resolve(), join.region)
         return folder
 
     return _whole(path, fill)

@@ -134,7 +134,7 @@ def region_application(folder: Folder, *, take_over: bool = False) -> Celery:
     app = make_application(f"titian-{folder.settings.region}", broker_url(folder), (PUSH, PULL), REGION_BEAT)
     parts = region_pipeline(folder, take_over=take_over)
     side = RegionSide(parts.push, parts.pull, parts.clock, folder.run)
-    threads = keepers(folder, parts.outbox, parts.clock, side.stop)
+    threads = keepers(folder, parts.outbox, parts.mirrored, parts.clock, side.stop)
 
     @app.task(name=PUSH)
     def push() -> None:

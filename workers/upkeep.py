@@ -12,20 +12,24 @@ from pipeline.adapters.registry_retention import RegistryRetention
 from pipeline.adapters.sqlite import Database
 from pipeline.ports import Clock
 from pipeline.region.housekeeping import Housekeeping
+from pipeline.region.mirrored import Mirrored
 from pipeline.region.mirroring import Upkeep, mirror_of
 from workers.keeping import Job, Keeper
 from workers.logs import log
 from workers.reconcile_nightly import Nightly
 
 #: How often each is looked at, seconds.
-RETENTION_S, MIRROR_S, NIGHT_S = 60.0, 2.0, 60.0
+RETENTION_S, MIRROR_S, FROM_MIRROR_S, NIGHT_S = 60.0, 2.0, 5.0, 60.0
 
 
 def keepers(
-    folder: Folder, outbox: SqliteOutbox, clock: Clock, stop: threading.Event
+    folder: Folder, outbox: SqliteOutbox, mirrored: Mirrored, clock: Clock, stop: threading.Event
 ) -> tuple[Keeper, Keeper]:
     """Two of them: the comparison waits for the center's answers, and the rest does not wait for that."""
-    jobs = [Job("retention", RETENTION_S, _retention(folder, outbox, clock), first_s=10.0)]
+    jobs = [
+        Job("retention", RETENTION_S, _retention(folder, outbox, clock), first_s=10.0),
+        Job("from a mirror", FROM_MIRROR_S, mirrored.step),
+    ]
     mirror = mirror_of(folder, clock)
     if mirror is not None:
         upkeep = Upkeep(mirror, OutboxCustody(folder.path), clock)

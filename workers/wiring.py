@@ -14,6 +14,7 @@ from pipeline.adapters.folder import Folder
 from pipeline.adapters.ledger_sql import SqlLedger
 from pipeline.adapters.outbox_renumbered import OutboxNames
 from pipeline.adapters.outbox_sqlite import OutboxSettings, SqliteOutbox
+from pipeline.adapters.recover_file import RecoverFile
 from pipeline.adapters.redis_center_link import RedisCenterLink
 from pipeline.adapters.redis_dial import Endpoint
 from pipeline.adapters.redis_region_link import RedisRegionLink
@@ -29,6 +30,7 @@ from pipeline.ports import Clock
 from pipeline.region.forked import Forked
 from pipeline.region.lanes import LaneOrder
 from pipeline.region.level import Level
+from pipeline.region.mirrored import Mirrored
 from pipeline.region.mirroring import mirror_of
 from pipeline.region.pull import Pull
 from pipeline.region.push import Push
@@ -61,6 +63,7 @@ class RegionParts(NamedTuple):
     pull: Pull
     outbox: SqliteOutbox
     clock: Clock
+    mirrored: Mirrored
 
 
 def region_pipeline(folder: Folder, *, take_over: bool = False) -> RegionParts:
@@ -74,6 +77,7 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> RegionParts:
     outbox.mirror = mirror_of(folder, clock)
     outbox.check(clock.now_ms())
     registry = SqliteRegistry(folder.path)
+    mirrored = Mirrored(join.region, RecoverFile(folder.path), registry, clock)
     at = Endpoint(join.host, join.port, join.username, join.password)
     speaker = Speaker(
         instance=secrets.token_hex(8),
@@ -107,8 +111,10 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> RegionParts:
         LaneOrder(SteeredLanes(folder.path, clock)),
         told=outbox.announced,
         voices=_voices(folder, outbox, registry),
+        beside=mirrored,
     )
-    return RegionParts(push, Pull(outbox, registry, down, speaker, clock, ours, center), outbox, clock)
+    pull = Pull(outbox, registry, down, speaker, clock, ours, center)
+    return RegionParts(push, pull, outbox, clock, mirrored)
 
 
 def _voices(folder: Folder, outbox: SqliteOutbox, registry: SqliteRegistry) -> tuple[Voice, ...]:

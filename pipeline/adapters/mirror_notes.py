@@ -19,6 +19,7 @@ class MirrorNotes:
     """The file, of the mirror at `mirror`. Nobody waits for it: where it cannot be written it is not."""
 
     def __init__(self, folder: Path, mirror: Path) -> None:
+        self.folder = folder
         self._path = folder / NAME
         self._mirror = str(mirror)
 

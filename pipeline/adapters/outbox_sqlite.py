@@ -62,11 +62,13 @@ class Mirrors(Protocol):
     def keep(
         self, drafts: Sequence[Draft], outcomes: Sequence[Stored], read: Callable[[int, int, int], bytes]
     ) -> bool:
-        """Put there what was just committed; `read(seq, start, stop)` gives stored bytes. Returns whether it
-        is there, durably."""
+        """Put there what was just committed (`read` gives stored bytes); whether it is there, durably."""
 
     def promised(self, epoch: str) -> HighWater | None:
         """The highest seq of `epoch` that was put there by this outbox."""
+
+    def lost(self, epoch: str, seqs: Ranges) -> None:
+        """These are gone from the outbox: what the mirror has of them is sent from there."""
 
 
 class SqliteOutbox:
@@ -94,8 +96,7 @@ class SqliteOutbox:
         """What is done once at opening: sweep what dead processes left, notice a lost tail of acknowledged
         packets (then there is doubt about what the center has, with an event), lay out the ballast."""
         outbox_intake.sweep(self._database, self._lock_path)
-        said = [self._high_water.read()]
-        said += [] if self.mirror is None else [self.mirror.promised(self.epoch)]
+        said = [self._high_water.read(), None if self.mirror is None else self.mirror.promised(self.epoch)]
         with self._write(now_ms) as (db, books):
             top = outbox_suspect.top_seq(db)
             gone = filter(None, (outbox_loss.find(db, one, top) for one in said))
@@ -105,6 +106,8 @@ class SqliteOutbox:
                 seqs = lost.seqs if lost.epoch == self.epoch else ((top + 1, top + 2),)
                 outbox_suspect.note(db, books, seqs, "enqueued packets are gone: the center may have them")
             highest = int(db.execute("SELECT max(seq) FROM packet").get or 0)
+        if lost is not None and self.mirror is not None:
+            self.mirror.lost(lost.epoch, lost.seqs)
         if highest or lost is not None:
             self._high_water.raise_to(self.epoch, highest)
         self._ballast.lay(self.settings.low_water_bytes)

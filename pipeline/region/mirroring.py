@@ -19,12 +19,14 @@ from pipeline.adapters.mirror_notes import MirrorNotes
 from pipeline.adapters.mirror_scan import Scanned, Segment, sweep
 from pipeline.adapters.outbox_custody import OutboxCustody
 from pipeline.adapters.outbox_draft import Draft, Stored, Taken
+from pipeline.adapters.recover_file import RecoverFile
 from pipeline.errors import StoreDamaged, TitianError
 from pipeline.ports import Clock
 from pipeline.region.framing import Framer
 from pipeline.region.mirror import RETRY_MS, Kept, MirrorState, Read, appends, sentence
 from schemas.errors import SchemaError
 from schemas.keys import PrivateKey, PublicKey
+from schemas.ranges import Ranges
 
 #: What one step of the upkeep reads of packets that are missing, bytes.
 STEP_BYTES = 4 * 1024 * 1024
@@ -82,6 +84,11 @@ class Mirror:
         except _Wrong as why:
             self.failed(why)
             return None
+
+    def lost(self, epoch: str, seqs: Ranges) -> None:
+        """These are gone from the outbox: what is on the mirror is sent from there (`mirrored.py`)."""
+        for first, stop in seqs:
+            RecoverFile(self._notes.folder).lost(self.folder.path, (epoch, first, stop))
 
     # --- for the upkeep -------------------------------------------------------------------------
 

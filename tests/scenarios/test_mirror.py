@@ -1,8 +1,9 @@
-"""The mirror of a region's folder, as programs and people meet it: settings, alarms, the doctor."""
+"""The mirror as programs and people meet it: settings, alarms, the doctor; and when the machine is gone."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,20 @@ import pytest
 
 from pipeline.adapters.bundle_file import BundleSource
 from pipeline.adapters.folder import Folder, JoinFile, make_folder
+from pipeline.adapters.mirror_files import MirrorFolder
+from pipeline.adapters.mirror_notes import MirrorNotes
 from pipeline.adapters.outbox_sqlite import OutboxSettings, create_outbox
+from pipeline.adapters.recover_file import RecoverFile, Recovery
 from pipeline.inspection import doctor
-from pipeline.inspection.alarms import region_alarms
+from pipeline.inspection.custody import custody_alarms
 from pipeline.inspection.mirror import mirror_json
 from pipeline.region import open_outbox
+from pipeline.region.mirrored import Mirrored, sentence
+from pipeline.region.mirroring import Mirror
 from pipeline.sample import sample_lines
+from pipeline.testing.world import World
 from schemas.frame import open_body, split, verify
+from schemas.identity import PacketId
 from schemas.keys import PrivateKey
 from workers.making_toml import region_toml
 
@@ -42,26 +50,10 @@ def stands(folder: Folder) -> dict[str, Any]:
 
 def alarms(folder: Folder) -> list[str]:
     """The alarms of a document in which all is well but for the mirror."""
-    link = {
-        "state": "up",
-        "superseded": False,
-        "refusal": "",
-        "denied": "",
-        "down_for_s": None,
-        "clock_off_ms": None,
-    }
-    document = {
-        "link": link,
-        "waiting": 0,
-        "tallies": {},
-        "dead": 0,
-        "registry": {"kept_raw": 0},
-        "lanes": {},
-        "runway": {"free_bytes": 2, "low_water_bytes": 1, "full_in_days": None},
-        "at_ms": 4_000_000_000_000,
-        "mirror": mirror_json(folder),
-    }
-    return [one["text"] for one in region_alarms(document) if one["code"] == "mirror"]
+    document = {"in_doubt": False, "aside": 0, "reconciled": None, "at_ms": 4_000_000_000_000}
+    return [
+        text for code, text in custody_alarms(document | {"mirror": mirror_json(folder)}) if code == "mirror"
+    ]
 
 
 def test_a_program_with_three_lines_has_its_packets_on_the_mirror(tmp_path: Path) -> None:
@@ -130,3 +122,119 @@ def test_the_doctor_judges_a_mirror(change: dict[str, Any], level: str, words: s
     assert check.level == level
     assert words in f"{check.said} {check.do}"
     assert bool(check.do) == (level != "ok")
+
+
+# --- the machine is gone ----------------------------------------------------------------------------
+
+
+class Mirrors:
+    """A world whose region is mirrored, and, when its machine is gone, the new one takes from there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.disk = folder / "disk"
+        self.world = World(folder / "world")
+        self.mirror = self.mirrored()
+
+    def mirrored(self) -> Mirror:
+        world = self.world
+        notes = MirrorNotes(world.region_folder, self.disk)
+        place = MirrorFolder(self.disk, world.region, segment_bytes=60_000)
+        made = Mirror(place, notes, [world.region_key], world.center_key.public, world.clock)
+        world.outbox.mirror = made
+        return made
+
+    def rebuild(self) -> None:
+        """The machine is gone; a new one comes, with the old mirror's disk."""
+        self.world.rebuild_region()
+        RecoverFile(self.world.region_folder).begin(self.disk, self.world.region)
+        self.restart()
+
+    def restart(self) -> None:
+        world = self.world
+        file = RecoverFile(world.region_folder)
+        self.source = Mirrored(world.region, file, world.registry, world.clock)
+        world.push.beside = self.source
+
+    def round(self) -> None:
+        self.source.step()
+        self.world.round()
+
+    def recovery(self) -> Recovery:
+        found = RecoverFile(self.world.region_folder).read()
+        assert found is not None
+        return found
+
+    def until_finished(self, rounds: int = 300) -> None:
+        for _ in range(rounds):
+            if self.recovery().finished_ms:
+                return
+            self.round()
+        raise AssertionError(f"not finished: {self.recovery()}")
+
+    def at_the_center(self) -> set[PacketId]:
+        reader = self.world.ledger.reader
+        return {one for one in self.world.lost if reader.packet(one) is not None}
+
+
+@pytest.fixture
+def mirrors(tmp_path: Path) -> Iterator[Mirrors]:
+    (tmp_path / "world").mkdir()
+    one = Mirrors(tmp_path)
+    yield one
+    one.world.close()
+
+
+def test_what_a_dead_machine_never_sent_arrives_from_its_mirror(mirrors: Mirrors) -> None:
+    world = mirrors.world
+    for line in sample_lines(20, seed=1, biometrics=2):
+        world.enqueue(line)
+    assert world.arrive() < 300
+    for line in sample_lines(30, seed=2, biometrics=3):
+        world.enqueue(line)
+    mirrors.rebuild()
+    assert len(mirrors.at_the_center()) == 20
+    for line in sample_lines(5, seed=3):
+        world.enqueue(line)
+    mirrors.until_finished()
+    assert mirrors.at_the_center() == set(world.lost)
+    assert len(world.lost) == 50
+    counts = mirrors.recovery().counts
+    assert (counts["had"], counts["there"], counts["sent"]) == (50, 20, 30)
+    assert world.arrive() < 300
+
+
+def test_it_survives_cuts_wiped_queues_and_kills_on_the_way(mirrors: Mirrors) -> None:
+    world = mirrors.world
+    for _ in range(5):  # the center knows the old machine
+        world.round()
+    for line in sample_lines(40, seed=2, biometrics=6):
+        world.enqueue(line)
+    mirrors.rebuild()
+    for n in range(60):
+        if mirrors.recovery().finished_ms:
+            break
+        mirrors.round()
+        if n % 10 == 3:
+            world.link.cut(keep_sent=bool(n % 20 == 3))
+            mirrors.round()
+            world.link.restore()
+        if n % 10 == 6:
+            world.link.wipe()
+        if n % 10 == 9:
+            world.kill_region()
+            mirrors.restart()
+    mirrors.until_finished()
+    assert mirrors.at_the_center() == set(world.lost)
+
+
+def test_a_machine_whose_key_was_revoked_has_nothing_taken_and_it_is_said(mirrors: Mirrors) -> None:
+    world = mirrors.world
+    for _ in range(5):
+        world.round()
+    for line in sample_lines(5, seed=2):
+        world.enqueue(line)
+    world.ledger.revoke(world.region, world.clock.now_ms())
+    mirrors.rebuild()
+    mirrors.until_finished()
+    assert not mirrors.at_the_center()
+    assert "revoked" in sentence(mirrors.recovery())
