@@ -346,3 +346,17 @@ def test_a_bundle_takes_the_region_back_and_opens_what_was_above(region: Region)
     assert region.registry.cursors().history[-1].incarnation == "next"
     placed = region.registry.put_records(Span("next", SESSION, 20, 22), [change(1, 4)], {"next"}, 5)
     assert (placed.placed, placed.changed) == (Placed.MOVED, 1)
+
+
+def test_an_export_from_before_a_rebuild_began_does_not_end_its_way_back(tmp_path: Path) -> None:
+    made = Region(tmp_path, fresh=True)
+    made.facts.start_at(5, 20, Since(incarnation="life"), 1)
+    old = made.take(records(0, 9, change(1, 1)), said=manifest(records_to=9))
+    assert (old.changed, old.opened) == (1, False)
+    back = made.registry.cursors().back
+    assert back is not None
+    assert (back.pass_no, back.floor) == (1, 20)
+    new = made.take(records(0, 25, change(1, 2)), said=manifest(records_to=25))
+    assert (new.changed, new.opened) == (1, True)
+    assert made.registry.cursors().records == 25
+    made.close()
