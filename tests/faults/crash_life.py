@@ -34,7 +34,7 @@ from tests.unit.outbox_rig import SMALL_DISK, draft
 #: Pages after which the log is written back into the file: the product's 1,000 would make every state large.
 LOG_PAGES = 40
 #: Bytes of the packet that does not fit one piece.
-LARGE_BYTES = 300_000
+LARGE_BYTES = 270_000
 _LANES = tuple(Lane)
 #: Records that a rebuild fetches.
 TOP = 12
@@ -93,7 +93,7 @@ class Life:
             self.apply_records, self.go_back, self.go_back, self.lose, self.announce, self.rewind,
             self.open_anew,
         ]  # fmt: skip
-        large = self.rng.randrange(steps)
+        large = self.rng.randrange(2 * steps)  # in every other life
         for n in range(steps):
             do = self.take_large if n == large else self.rng.choice(doing)
             do()

@@ -44,6 +44,11 @@ class Tally:
         self.states += 1
         return True
 
+    def is_enough(self, budget_s: float, states_min: int) -> bool:
+        """The time is over; a machine that is busy with other things is given twice of it to see enough."""
+        short = self.states < states_min and self.spent_s < 2 * budget_s
+        return self.spent_s > budget_s and not short
+
     @property
     def spent_s(self) -> float:
         """Seconds since it was begun."""
