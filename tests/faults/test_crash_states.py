@@ -109,7 +109,7 @@ def test_no_power_cut_takes_what_was_promised(
             with said(seed, lives, at, promised):
                 holds(see(put(after, memory / "cut")), promised, recorded.life)
             left.append(after)
-            if tally.spent_s > BUDGET_S:
+            if tally.is_enough(BUDGET_S, STATES_MIN):
                 break
         image = rng.choice(left) if lives % 4 else first
     with capsys.disabled():
