@@ -99,15 +99,6 @@ def apply_answer(db: apsw.Connection, answer: Answer, now_ms: int) -> bool:
     return True
 
 
-def open_fetched(db: apsw.Connection) -> None:
-    """The ledger has another life: what was fetched is open to any version, for nobody knows its number, and
-    it may be above the point up to which the lives agree."""
-    rows: list[Any] = db.execute("SELECT args FROM ask WHERE what = ? AND at > 0", (RECORD,)).fetchall()
-    for (args,) in rows:
-        nik = int(unpack_record_args(args)[0])
-        db.execute("UPDATE record SET open = 1 WHERE nik = ? AND record_no = ?", (nik, INTEGER_MAX))
-
-
 def _take_record(db: apsw.Connection, row: Asked, answer: Answer, now_ms: int) -> bytes:
     """Apply a part of the answer to `record`; returns what is kept of it."""
     if row.at:
@@ -122,7 +113,8 @@ def _take_record(db: apsw.Connection, row: Asked, answer: Answer, now_ms: int) -
 
 def _replace(db: apsw.Connection, found: RecordChange, now_ms: int) -> None:
     """The center's word now: nothing that came before it in this life is newer. So it replaces what differs
-    at the same version too (a damaged disk)."""
+    at the same version too (a damaged disk). Nobody has told its number, which may be above the point up to
+    which this life and the next one agree: so it counts as the highest, and any version follows it then."""
     (row,) = record_rows(INTEGER_MAX, (found,))
     nik, version, _, *rest = row
     held: Any = db.execute(

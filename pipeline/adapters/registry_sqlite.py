@@ -62,7 +62,8 @@ class SqliteRegistry:
             after = adopted(before, since, HISTORY_MAX)
             if after != before:
                 set_history(db, after)
-                registry_asks.open_fetched(db)
+                # Fetched, or from a bundle: it may be of a life that ended before that number.
+                db.execute("UPDATE record SET open = 1 WHERE record_no > ?", (since.records,))
 
     def rewind(self, facts: int, records: int, since: Since) -> None:
         """See the port."""

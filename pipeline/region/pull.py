@@ -186,7 +186,8 @@ class Pull:
 
     def _hear(self, ack: Ack) -> Step:
         """Act on an ack. Should we die between session and stores, the next instance is told again."""
-        heard = self.speaker.hear(ack, self.clock.now_s(), self.registry.cursors())
+        cursors = self.registry.cursors()
+        heard = self.speaker.hear(ack, self.clock.now_s(), cursors)
         if heard is Heard.OUTDATED:
             self.speaker.ask_anew(outdated=True)
             return Step.ASKED_ANEW
@@ -196,6 +197,9 @@ class Pull:
             self.registry.rewind(facts, records, ack.since)
             self.outbox.take_back(facts, self.clock.now_ms())
         elif heard is Heard.GRANTED:
+            if _newest(cursors) not in ("", ack.since.incarnation):
+                # What a bundle told beyond the cursor, of a life that ended before that, never was.
+                self.outbox.take_back(ack.since.facts, self.clock.now_ms())
             self.registry.adopt(ack.since)
             if ack.start is not None:
                 facts, records = ack.start

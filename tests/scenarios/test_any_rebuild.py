@@ -75,4 +75,4 @@ class AnyRebuild(WholeWay):
 
 
 TestAnyRebuild = AnyRebuild.TestCase
-TestAnyRebuild.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestAnyRebuild.settings = settings(max_examples=16, stateful_step_count=30, deadline=None)

@@ -392,7 +392,6 @@ def test_a_bundle_made_many_starts_of_the_center_later_still_goes_on_from_the_re
     world.check()
 
 
-@pytest.mark.xfail(reason="pull adopts a new life without taking back what bundles settled above its cursor")
 def test_what_a_bundle_settled_ahead_of_the_cursor_is_void_where_the_ledger_went_back(
     world: World, courier: Courier
 ) -> None:
