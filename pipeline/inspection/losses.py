@@ -17,8 +17,9 @@ from pipeline.adapters.registry_layout import FILE_NAME, LAYOUT
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.adapters.sqlite import Database
 from schemas.asks import LOSSES
+from schemas.errors import SchemaError
 from schemas.identity import PacketId
-from schemas.losses import Loss, Losses, Why
+from schemas.losses import Loss, Losses, Why, unpack_losses
 from schemas.nik import nik_hash
 from schemas.packet import Packet, read_head
 
@@ -189,3 +190,16 @@ def last_answer(folder: Path) -> Asked | None:
             return None if number is None else asked(db, int(number))
     finally:
         database.close()
+
+
+def last_count(folder: Path) -> tuple[int, int] | None:
+    """How many packets were lost when the center last said so, and when that was (ms); `None`: it has not, or
+    cannot be read."""
+    answer = last_answer(folder)
+    if answer is None or not answer.payloads:
+        return None
+    try:
+        said = unpack_losses(answer.payloads[:1])
+    except SchemaError:
+        return None
+    return said.packets, answer.answered_ms or answer.asked_ms

@@ -21,6 +21,7 @@ from pipeline.adapters.ledger_losses import LedgerLosses, answer
 from pipeline.adapters.ledger_tables import ANNOUNCED, ASSEMBLING, EPOCH, REGION
 from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.registry_sqlite import SqliteRegistry
+from pipeline.inspection.losses import last_count
 from schemas.asks import LOSSES, Answer
 from schemas.nik import nik_hash
 from tests.unit.cli_rig import Sides, Titian, line, make_sides, nik, write_lines
@@ -249,8 +250,10 @@ def test_a_region_that_does_not_run_says_what_to_do(titian: Titian, sides: Sides
 
 def test_what_the_center_said_last_is_shown_with_its_age(titian: Titian, sides: Sides) -> None:
     lose(sides, 2, [1, 2])
+    assert last_count(sides.region) is None
     with running(sides):
-        assert titian.ok("losses", "--data", sides.region, "--json").json["count"] == 2
+        found = titian.ok("losses", "--data", sides.region, "--json").json
+    assert last_count(sides.region) == (found["count"], found["as_of_ms"]) == (2, found["as_of_ms"])
     said = titian.ok("losses", "--data", sides.region, "--offline", "--json")
     assert (said.json["count"], said.json["live"]) == (2, False)
     assert said.json["age_s"] >= 0
