@@ -9,6 +9,21 @@ import typer
 
 from workers.cli_common import Data, Json, complete_region, folder_of, no, note
 
+_Rebuild = Annotated[
+    bool,
+    typer.Option(
+        "--rebuild",
+        help="The old machine is gone: its records come back from the center, what is urgent first.",
+    ),
+]
+_OldMirror = Annotated[
+    Path | None,
+    typer.Option(
+        "--mirror",
+        metavar="PATH",
+        help="With --rebuild: the old machine's mirror. What the center lacks of it is sent from there.",
+    ),
+]
 _NewData = Annotated[
     Path, typer.Option("--data", metavar="DIR", help="The new side's folder: it must not exist, or be empty.")
 ]
@@ -77,21 +92,8 @@ def init_region(
         typer.Option("--join", metavar="FILE", help="The join file that the center made for this region."),
     ],
     data: _NewData,
-    rebuild: Annotated[
-        bool,
-        typer.Option(
-            "--rebuild",
-            help="The old machine is gone: its records come back from the center, what is urgent first.",
-        ),
-    ] = False,
-    mirror: Annotated[
-        Path | None,
-        typer.Option(
-            "--mirror",
-            metavar="PATH",
-            help="With --rebuild: the old machine's mirror. What the center lacks of it is sent from there.",
-        ),
-    ] = None,
+    rebuild: _Rebuild = False,
+    mirror: _OldMirror = None,
 ) -> None:
     """Make a region: its folder, keys, settings, outbox and registry. The key goes to the center by itself.
 

@@ -38,6 +38,7 @@ from pipeline.region.pushed import PushSettings
 from pipeline.region.renumbering import Renumbering
 from pipeline.region.speaker import Speaker
 from pipeline.region.voices import Voice
+from pipeline.settings import Settings
 from pipeline.throttle import Controller, ThrottleSettings
 from schemas.asks import LOSSES
 from workers.embedded import ValkeyServer
@@ -70,12 +71,7 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> RegionParts:
     """Push and pull of a region, over one link each, so that one going down does not interrupt the other."""
     settings, join, clock = folder.settings, folder.join_file(), SystemClock()
     ours, center = folder.private_keys()[0], folder.center_key()
-    part = settings.outbox
-    outbox = SqliteOutbox(
-        folder.path, OutboxSettings(low_water_bytes=part.low_water_bytes, ballast_bytes=part.ballast_bytes)
-    )
-    outbox.mirror = mirror_of(folder, clock)
-    outbox.check(clock.now_ms())
+    outbox = _outbox(folder, clock)
     registry = SqliteRegistry(folder.path)
     mirrored = Mirrored(join.region, RecoverFile(folder.path), registry, clock)
     at = Endpoint(join.host, join.port, join.username, join.password)
@@ -89,15 +85,8 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> RegionParts:
         link_window_bytes=settings.push.link_window_bytes,
         level_bytes=settings.push.level_bytes,
     )
-    asked = settings.throttle
-    throttle = ThrottledSocket(
-        Controller(ThrottleSettings(target_s=asked.target_ms / 1000)),
-        clock.now_s,
-        congestion=asked.congestion,
-        lower_effort=asked.lower_effort,
-    )
-    up = RedisRegionLink(join.region, at, throttle=throttle)
-    down = RedisRegionLink(join.region, at, sounded=Level(asked.target_ms / 1000))
+    up = RedisRegionLink(join.region, at, throttle=_throttle(settings, clock))
+    down = RedisRegionLink(join.region, at, sounded=Level(settings.throttle.target_ms / 1000))
     push = Push(
         outbox,
         registry,
@@ -115,6 +104,28 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> RegionParts:
     )
     pull = Pull(outbox, registry, down, speaker, clock, ours, center)
     return RegionParts(push, pull, outbox, clock, mirrored)
+
+
+def _outbox(folder: Folder, clock: Clock) -> SqliteOutbox:
+    """The region's outbox with its mirror, checked."""
+    part = folder.settings.outbox
+    outbox = SqliteOutbox(
+        folder.path, OutboxSettings(low_water_bytes=part.low_water_bytes, ballast_bytes=part.ballast_bytes)
+    )
+    outbox.mirror = mirror_of(folder, clock)
+    outbox.check(clock.now_ms())
+    return outbox
+
+
+def _throttle(settings: Settings, clock: Clock) -> ThrottledSocket:
+    """What holds `up` back, so that others on the line do not feel it."""
+    asked = settings.throttle
+    return ThrottledSocket(
+        Controller(ThrottleSettings(target_s=asked.target_ms / 1000)),
+        clock.now_s,
+        congestion=asked.congestion,
+        lower_effort=asked.lower_effort,
+    )
 
 
 def _voices(folder: Folder, outbox: SqliteOutbox, registry: SqliteRegistry) -> tuple[Voice, ...]:
