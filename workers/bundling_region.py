@@ -108,13 +108,14 @@ def import_records(folder: Folder, path: Path, scanned: Scanned, dry_run: bool, 
 
 
 def _take(work: Import, path: Path, scanned: Scanned, bar: Bar) -> Imported:
-    step = bar(float(scanned.mark.size))
+    step, to_its_end = bar(float(scanned.mark.size)), False
     try:
         for entry in entries_of(path, scanned.mark.entries):
             work.take(entry.frame)
             step(float(entry.after.size), f"{work.done.records:,} records")
+        to_its_end = True
     finally:
-        work.finish()
+        work.finish(to_its_end=to_its_end)
     return work.done
 
 

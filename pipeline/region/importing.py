@@ -169,13 +169,14 @@ class Import:
         except SchemaError as why:
             self.done.problem(why.code)
 
-    def finish(self) -> Imported:
-        """Settle what is left."""
+    def finish(self, *, to_its_end: bool = True) -> Imported:
+        """Settle what is left. `to_its_end`: every frame of the file was given to `take`."""
         if self._dry_run:
             return self.done
         self._sweep()
         said, now_ms = self._said, self._clock.now_ms()
-        if self._whole and said and self.done.clean and not (said.facts_from or said.records_from):
+        complete = to_its_end and self._whole and self.done.clean
+        if complete and said and not (said.facts_from or said.records_from):
             self.done.opened = self._registry.open_for_service(said.records_to, now_ms)
         if not (self.done.settled or self.done.changed or self.done.opened):
             return self.done

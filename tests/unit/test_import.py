@@ -143,7 +143,9 @@ class Region:
         for store in (self.outbox, self.facts, self.registry):
             store.close()
 
-    def take(self, *frames: bytes, said: Manifest | None = None, whole: bool = True) -> Imported:
+    def take(
+        self, *frames: bytes, said: Manifest | None = None, whole: bool = True, to_its_end: bool = True
+    ) -> Imported:
         """A bundle of these frames."""
         work = Import(
             self.registry,
@@ -160,7 +162,7 @@ class Region:
         assert work.begin() == ""
         for one in frames:
             work.take(one)
-        return work.finish()
+        return work.finish(to_its_end=to_its_end)
 
     def record(self, number: int = 1) -> tuple[int, int]:
         """Version and upper bound of the number of a record."""
@@ -356,6 +358,8 @@ def test_an_export_from_before_a_rebuild_began_does_not_end_its_way_back(tmp_pat
     back = made.registry.cursors().back
     assert back is not None
     assert (back.pass_no, back.floor) == (1, 20)
+    stopped = made.take(records(0, 12, change(2, 1)), said=manifest(records_to=20), to_its_end=False)
+    assert (stopped.changed, stopped.opened) == (1, False)
     new = made.take(records(0, 25, change(1, 2)), said=manifest(records_to=25))
     assert (new.changed, new.opened) == (1, True)
     assert made.registry.cursors().records == 25
