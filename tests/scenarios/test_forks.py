@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.adapters import outbox_suspect
 from pipeline.adapters.outbox_reader import Event, OutboxReader
+from pipeline.adapters.outbox_sqlite import OutboxSettings, SqliteOutbox
 from pipeline.adapters.outbox_suspect import OutboxDoubts
 from pipeline.region.forked import HOLDS
 from pipeline.sample import sample_lines
@@ -304,6 +305,23 @@ def test_an_outbox_whose_packets_the_center_has_goes_on_in_its_epoch(office: Off
     office.check()
     assert len(office.epochs) == 1
     assert [one.what for one in office.events() if "doubt" in one.what] == ["in doubt", "doubt is over"]
+
+
+def test_a_push_that_another_process_has_taken_into_a_new_epoch_sends_nothing_under_old_names(
+    office: Office,
+) -> None:
+    office.enqueue(2)
+    office.arrive()
+    old = office.world.outbox.epoch
+    office.enqueue(3)
+    beside = SqliteOutbox(office.world.region_folder, OutboxSettings(low_water_bytes=0, ballast_bytes=0))
+    assert beside.doubts.end(((9, 10),), 1) != old
+    beside.close()
+    office.world.step_push()
+    office.arrive()
+    office.check()
+    for seq in (3, 4, 5):
+        assert office.world.ledger.reader.packet(PacketId(office.world.region, old, seq)) is None
 
 
 def test_a_backup_of_a_backup_begins_another_epoch_each_time(office: Office) -> None:
