@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apsw
+from pydantic import ValidationError
 
 from pipeline.adapters.outbox_books import RATE_MINUTES_MAX
+from pipeline.errors import StoreDamaged
 from pipeline.ports import Cursors
 from schemas.feed import RecordChange
 from schemas.messages import Back, Since
@@ -38,7 +40,15 @@ def cursor_of(db: apsw.Connection, sequence: str) -> int:
 def back_of(db: apsw.Connection) -> Back | None:
     """How far a rebuild has got; `None` where there is none, or it is done."""
     text = meta(db, "back")
-    return None if text is None else Back.model_validate_json(text)
+    if text is None:
+        return None
+    try:
+        return Back.model_validate_json(text)
+    except ValidationError:
+        raise StoreDamaged(
+            "the registry's note of how far its rebuild has got is damaged on this disk: make it anew "
+            "(titian admit CODE --again at the center, then titian init region --rebuild into a new folder)"
+        ) from None
 
 
 def meta(db: apsw.Connection, key: str) -> Any:

@@ -152,7 +152,8 @@ class SqliteRegistry:
 
     def asks(self) -> tuple[Ask, ...]:
         """See the port."""
-        return registry_asks.open_asks(self._database.db)
+        with self._database.read() as db:
+            return registry_asks.open_asks(db)
 
     def apply_answer(self, answer: Answer, now_ms: int) -> bool:
         """See the port."""

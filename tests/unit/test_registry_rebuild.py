@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.adapters.registry_sqlite import SqliteRegistry, create_registry
+from pipeline.errors import StoreDamaged
 from pipeline.hop import Fit
 from pipeline.region.level import LEVEL_BYTES_MIN, level_in_force, level_of
 from pipeline.region.rebuild import back_span, begun, fit_back, pace_of, rebuild_json
@@ -167,6 +169,15 @@ def test_a_record_without_a_readable_head_undoes_its_whole_frame(registry: Sqlit
         )
     assert registry.record_count() == 0
     assert registry.cursors().back == begun(90, 1_000)
+
+
+def test_a_damaged_note_of_the_way_back_is_said(folder: Path, registry: SqliteRegistry) -> None:
+    registry.start_at(0, 90, SINCE, 1_000)
+    db = apsw.Connection(str(folder / "registry.db"))
+    db.execute("UPDATE meta SET value = '{\"pass_no' WHERE key = 'back'")
+    db.close()
+    with pytest.raises(StoreDamaged, match="init region --rebuild"):
+        registry.cursors()
 
 
 # --- the center's ledger restored -----------------------------------------------------------------
