@@ -154,7 +154,7 @@ class Database:
             return
         gone = _place_of(self.path) != local.place
         if written and not gone:
-            log = _place_of(self.path.with_name(self.path.name + "-wal"))
+            log = _place_of(f"{self.path}-wal")
             gone = log is None or (local.log_place is not None and log != local.log_place)
             local.log_place = log
         if gone:
@@ -272,7 +272,7 @@ class Database:
         return StoreError(f"{where}: {type(why).__name__}: {why}")
 
 
-def _place_of(path: Path) -> _Place | None:
+def _place_of(path: Path | str) -> _Place | None:
     """Which file the path leads to now; `None` where it leads to none."""
     try:
         found = os.stat(path)
