@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Sequence
@@ -94,6 +95,12 @@ def records(count: int, step: int = 7) -> Held:
     return {n * step: ListedRecord(n * step, 1, n * 2_654_435_761 + 1) for n in range(1, count + 1)}
 
 
+def record(nik: int, version: int, contents: int) -> ListedRecord:
+    """Its leaf is a hash over all of it, as a real one is."""
+    said = hashlib.sha256(repr((nik, version, contents)).encode()).digest()
+    return ListedRecord(nik, version, int.from_bytes(said[:8], "big") >> 2)
+
+
 def test_equal_sides_need_one_question() -> None:
     search, asked = searched(records(2_000), records(2_000))
     assert (search.differing, search.compared, asked) == ({}, 2_000, 1)
@@ -107,11 +114,7 @@ one_side = st.dictionaries(niks, st.tuples(st.integers(1, 3), st.integers(1, 5))
 @settings(max_examples=60, deadline=None)
 def test_a_search_finds_exactly_what_differs(a: Any, b: Any, same: int, more_there: bool) -> None:
     common = records(same, step=1_000_003)
-    ours, theirs = (
-        common
-        | {nik: ListedRecord(nik, version, 8 * version + leaf) for nik, (version, leaf) in side.items()}
-        for side in (a, b)
-    )
+    ours, theirs = (common | {nik: record(nik, *said) for nik, said in side.items()} for side in (a, b))
     if more_there:
         theirs |= records(300, step=3)
     search, _ = searched(ours, theirs)
