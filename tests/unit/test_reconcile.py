@@ -92,7 +92,7 @@ def searched(ours: Held, theirs: Held) -> tuple[Search, int]:
 
 
 def records(count: int, step: int = 7) -> Held:
-    return {n * step: ListedRecord(n * step, 1, n * 2_654_435_761 + 1) for n in range(1, count + 1)}
+    return {n * step: record(n * step, 1, 1) for n in range(1, count + 1)}
 
 
 def record(nik: int, version: int, contents: int) -> ListedRecord:
