@@ -28,7 +28,7 @@ RECORD_BYTES = 24
 #: Records looked at for attachments in one stretch: most have none, and each head must be read.
 PICTURES_A_STRETCH = 500
 
-#: As the partial index says it: with a bound value SQLite does not see that the index will do.
+#: As the partial index says it: a plan that is made without the values does not see through a bound one.
 _OPEN = RECORD.c.status != literal_column("7")
 COLUMNS = [RECORD.c[name] for name in ("record_no", "version", "status", "epoch_id", "seq")]
 SOURCE = and_(BODY.c.epoch_id == RECORD.c.epoch_id, BODY.c.seq == RECORD.c.seq)
