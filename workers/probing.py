@@ -32,7 +32,7 @@ from pipeline.errors import TitianError
 from pipeline.inspection import doctor, doctor_kernel
 from pipeline.inspection.doctor import Check
 from pipeline.inspection.doctor_kernel import Host, Kernel
-from pipeline.inspection.mirror import mirror_json
+from pipeline.inspection.mirror import mirror_json, recovery_check, recovery_json
 from pipeline.settings import Settings
 from pipeline.throttle import Controller
 from workers.embedded import ValkeyServer
@@ -90,6 +90,9 @@ def _region(folder: Folder, now_ms: int) -> Iterator[Check]:
     mirror = mirror_json(folder)
     if mirror is not None:
         yield doctor.mirror(mirror)
+    recovery = recovery_json(folder)
+    if recovery is not None:
+        yield recovery_check(recovery)
     worker = link_of(folder)
     off_ms = worker.value("clock_off_ms")
     yield doctor.clock_off(None if off_ms is None else int(off_ms))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from pipeline.adapters.folder import Folder
 from pipeline.adapters.mirror_notes import MirrorNotes
 from pipeline.adapters.outbox_custody import OutboxCustody
+from pipeline.adapters.recover_file import RecoverFile
 from pipeline.errors import TitianError
+from pipeline.inspection.doctor import Check
 
 
 def mirror_json(folder: Folder) -> dict[str, Any] | None:
@@ -37,3 +40,33 @@ def _same_disk(one: Path, other: Path) -> bool:
     with suppress(OSError):
         return one.stat().st_dev == other.stat().st_dev
     return False
+
+
+def recovery_json(folder: Folder) -> dict[str, Any] | None:
+    """How far it is with what an old mirror holds (`init region --rebuild --mirror`); `None` where there is
+    none. `done` counts files, `finished_ms` is `None` until the center has all that it lacked."""
+    try:
+        found = RecoverFile(folder.path).read()
+    except TitianError as why:
+        return {"path": "", "done": 0, "counts": {}, "why": str(why), "finished_ms": None}
+    if found is None:
+        return None
+    return {
+        "path": found.path,
+        "done": len(found.done),
+        "counts": found.counts,
+        "why": found.why,
+        "finished_ms": found.finished_ms or None,
+    }
+
+
+def recovery_check(found: dict[str, Any]) -> Check:
+    """The same, judged."""
+    counts = Counter(found["counts"])
+    said = f"from {found['path']}: {counts['sent']:,} packets sent, {counts['there']:,} were there"
+    if found["why"]:
+        return Check("old mirror", "fail", found["why"], "mount that disk; it goes on by itself")
+    if counts["failed"] or counts["damaged"]:
+        lost = f"{said}; {counts['failed']:,} not taken, {counts['damaged']:,} places damaged"
+        return Check("old mirror", "warn", lost, "`titian losses` says which citizens to ask again")
+    return Check("old mirror", "ok", said if found["finished_ms"] else f"{said}, and it goes on")

@@ -17,7 +17,7 @@ from pipeline.adapters.outbox_sqlite import OutboxSettings, create_outbox
 from pipeline.adapters.recover_file import RecoverFile, Recovery
 from pipeline.inspection import doctor
 from pipeline.inspection.custody import custody_alarms
-from pipeline.inspection.mirror import mirror_json
+from pipeline.inspection.mirror import mirror_json, recovery_check, recovery_json
 from pipeline.region import open_outbox
 from pipeline.region.mirrored import Mirrored, sentence
 from pipeline.region.mirroring import Mirror
@@ -48,12 +48,17 @@ def stands(folder: Folder) -> dict[str, Any]:
     return found
 
 
+class Well(dict[str, Any]):
+    """A document in which there is nothing to be said of whatever is not named."""
+
+    def __missing__(self, name: str) -> None:
+        return None
+
+
 def alarms(folder: Folder) -> list[str]:
     """The alarms of a document in which all is well but for the mirror."""
-    document = {"in_doubt": False, "aside": 0, "reconciled": None, "at_ms": 4_000_000_000_000}
-    return [
-        text for code, text in custody_alarms(document | {"mirror": mirror_json(folder)}) if code == "mirror"
-    ]
+    document = Well(at_ms=4_000_000_000_000, mirror=mirror_json(folder))
+    return [text for code, text in custody_alarms(document) if code == "mirror"]
 
 
 def test_a_program_with_three_lines_has_its_packets_on_the_mirror(tmp_path: Path) -> None:
@@ -238,3 +243,40 @@ def test_a_machine_whose_key_was_revoked_has_nothing_taken_and_it_is_said(mirror
     mirrors.until_finished()
     assert not mirrors.at_the_center()
     assert "revoked" in sentence(mirrors.recovery())
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "words"),
+    [
+        ({}, "ok", "goes on"),
+        ({"finished_ms": 5}, "ok", "3 packets sent"),
+        ({"counts": {"failed": 2}}, "warn", "ask again"),
+        ({"counts": {"damaged": 1}}, "warn", "1 places damaged"),
+        ({"why": "the mirror /old cannot be read"}, "fail", "mount that disk"),
+    ],
+)
+def test_the_doctor_says_how_far_it_is_with_an_old_mirror(
+    change: dict[str, Any], level: str, words: str
+) -> None:
+    found = {"path": "/old", "done": 1, "counts": {"sent": 3}, "why": "", "finished_ms": None} | change
+    judged = recovery_check(found)
+    assert judged.level == level
+    assert words in f"{judged.said} {judged.do}"
+
+
+def test_how_far_it_is_with_an_old_mirror_is_read_from_the_folder(tmp_path: Path) -> None:
+    folder = region(tmp_path / "data", "")
+    assert recovery_json(folder) is None
+    file = RecoverFile(folder.path)
+    file.write(Recovery("/old", done=["a"], counts={"sent": 2}))
+    assert recovery_json(folder) == {
+        "path": "/old",
+        "done": 1,
+        "counts": {"sent": 2},
+        "why": "",
+        "finished_ms": None,
+    }
+    (folder.path / "recover.json").write_text("{")
+    found = recovery_json(folder)
+    assert found is not None
+    assert "remove it" in found["why"]
