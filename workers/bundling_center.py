@@ -16,7 +16,7 @@ from pipeline.adapters.ledger_sql import SqlLedger
 from pipeline.bundles import Opener, Scanned, Seqs
 from pipeline.center.export import Begin, Export, Held, Receipt, Sealer, known_to
 from pipeline.center.importing import Import, Imported
-from pipeline.errors import NotFound, UsageError, WrongSide
+from pipeline.errors import NotFound, StoreError, UsageError, WrongSide
 from schemas.errors import SchemaError
 from schemas.manifest import Manifest
 from schemas.messages import Since
@@ -92,7 +92,10 @@ def import_packets(
         except SchemaError as why:
             found.trouble = f"its manifest does not hold: {why}"
         if not dry_run:
-            _receipt(folder, ledger, known, found, receipt)
+            try:
+                _receipt(folder, ledger, known, found, receipt)
+            except (StoreError, OSError) as why:  # the packets are in all the same
+                found.trouble = f"no receipt could be written ({why}): --receipt FILE puts it elsewhere"
     return found
 
 

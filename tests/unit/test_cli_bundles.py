@@ -237,6 +237,19 @@ def test_ctrl_c_leaves_a_part_and_says_how_to_go_on(
     assert made["packets"] == 10
 
 
+def test_a_receipt_that_cannot_be_written_says_where_to_put_it(
+    titian: Titian, sides: Sides, tmp_path: Path
+) -> None:
+    path = bundle(titian, sides, tmp_path / "b")
+    said = titian("import", path, "--data", sides.center, "--receipt", tmp_path / "no" / "receipt")
+    assert said.code == 1
+    assert "10 taken" in said.out
+    assert "--receipt FILE puts it elsewhere" in said.err
+    again = titian.ok("import", path, "--data", sides.center, "--receipt", tmp_path / "receipt")
+    assert "10 were there already" in again.out
+    titian.ok("import", tmp_path / "receipt", "--data", sides.region)
+
+
 # --- the wrong one --------------------------------------------------------------------------------
 
 

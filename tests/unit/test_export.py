@@ -291,6 +291,15 @@ def test_a_file_is_told_by_the_first_frame_that_is_no_manifest() -> None:
     assert scan([]).first is None
 
 
+def test_a_disk_that_cannot_be_read_any_further_ends_a_file_there() -> None:
+    def failing() -> Iterator[Entry]:
+        yield from entries(frame(Kind.FACTS, 0, 1), frame(Kind.FACTS, 1, 2))
+        raise StoreError("the stick cannot be read")
+
+    found = scan(failing())
+    assert (found.mark.entries, found.damage) == (2, "the stick cannot be read")
+
+
 def test_the_first_word_is_said_once_in_a_file(outbox: SqliteOutbox) -> None:
     with closing(OutboxBundles(outbox.folder)) as source:
         framer = Framer("1806", outbox.epoch, OURS, CENTER.public)
