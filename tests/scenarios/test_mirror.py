@@ -13,7 +13,7 @@ from pipeline.adapters.bundle_file import BundleSource
 from pipeline.adapters.folder import Folder, JoinFile, make_folder
 from pipeline.adapters.mirror_files import MirrorFolder
 from pipeline.adapters.mirror_notes import MirrorNotes
-from pipeline.adapters.outbox_sqlite import OutboxSettings, create_outbox
+from pipeline.adapters.outbox_sqlite import OutboxSettings, SqliteOutbox, create_outbox
 from pipeline.adapters.recover_file import RecoverFile, Recovery
 from pipeline.inspection import doctor
 from pipeline.inspection.custody import custody_alarms
@@ -280,3 +280,33 @@ def test_how_far_it_is_with_an_old_mirror_is_read_from_the_folder(tmp_path: Path
     found = recovery_json(folder)
     assert found is not None
     assert "remove it" in found["why"]
+
+
+def test_a_tail_that_this_outbox_lost_arrives_from_its_own_mirror(mirrors: Mirrors) -> None:
+    world = mirrors.world
+    for line in sample_lines(6, seed=1):
+        world.enqueue(line)
+    assert world.arrive() < 300
+    world.outbox.close()
+    database = world.region_folder / "outbox.db"
+    before = database.read_bytes()
+    for line in sample_lines(5, seed=2):
+        world.enqueue(line)
+    world.push.close()
+    world.outbox.close()
+    for name in ("outbox.db-wal", "outbox.db-shm"):
+        (world.region_folder / name).unlink(missing_ok=True)
+    database.write_bytes(before)
+    lost = [packet for packet in world.enqueued if packet.seq > 6]
+    world.outbox = SqliteOutbox(world.region_folder, SMALL_DISK)
+    mirrors.mirrored()
+    world.outbox.check(world.clock.now_ms())  # as a producer does that comes first
+    world.kill_region()
+    mirrors.restart()
+    assert mirrors.recovery().only == [(lost[0].epoch, 7, 12)]
+    for line in sample_lines(2, seed=3):
+        world.enqueue(line)
+    mirrors.until_finished()
+    assert all(world.ledger.reader.packet(packet) is not None for packet in lost)
+    assert mirrors.recovery().counts["sent"] == 5
+    assert world.arrive() < 300
