@@ -26,7 +26,7 @@ from schemas.verdicts import Status
 #: Bytes of a record beside its head.
 RECORD_BYTES = 24
 #: Records looked at for attachments in one stretch: most have none, and each head must be read.
-PICTURES_A_STRETCH = 500
+PICTURES_A_STRETCH = 1_000
 
 #: As the partial index says it: a plan that is made without the values does not see through a bound one.
 _OPEN = RECORD.c.status != literal_column("7")

@@ -259,7 +259,10 @@ class Deliver:
             if frame is None:
                 return
             turn.hint = turn.hint._replace(back=(frame.to.pass_no, frame.to.floor, frame.to.at))
-            self._send(turn, Kind.BACK, pack_back(frame), back=len(frame.records) + len(frame.pieces))
+            sent = len(frame.records) + len(frame.pieces)
+            self._send(turn, Kind.BACK, pack_back(frame), back=sent)
+            if not sent:  # thousands of rows were looked at for it
+                break
         turn.done = replace(turn.done, blocked=True)
 
     def _is_full(self, turn: _Turn) -> bool:

@@ -406,6 +406,24 @@ def test_one_step_makes_a_bounded_number_of_frames(region: Region, monkeypatch: 
     assert len(region.back_frames) == 2
 
 
+def test_a_step_ends_with_a_frame_for_which_much_was_looked_at_and_nothing_found(
+    region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started(region)
+    monkeypatch.setattr("pipeline.center.back.AHEAD_RECORDS", 2)
+    monkeypatch.setattr("pipeline.center.back.STRETCHES_A_FRAME", 1)
+    assert region.back is not None
+    region.back = region.back.model_copy(update={"pass_no": 2, "floor": 6})  # nobody's card is printed there
+    region.grant += 1
+    region.say()
+    done = region.step()
+    region.take()
+    assert (done.back, done.blocked) == (0, True)
+    assert [(one.start, one.to) for one in region.back_frames] == [
+        (Position(2, 6), Position(2, 3))
+    ]  # 5 moved
+
+
 # --- questions ------------------------------------------------------------------------------------
 
 
