@@ -61,26 +61,42 @@ def records(
       titian records --data center --nik - --out citizen < nik.txt
       titian records --data region --nik 1806011708920001 --fetch --timeout 30
     """
-    from pipeline.errors import UsageError
-    from workers import render
     from workers.looking import look
 
-    if out is not None and nik is None:
-        raise UsageError("--out writes one citizen's record: say whose with --nik")
-    if count and nik is not None:
-        raise UsageError("--count and --nik do not go together")
-    if nik is None and fetch:
-        raise UsageError("--fetch asks for one citizen's record: say whose with --nik")
-    if timeout is not None and not fetch:
-        raise UsageError("--timeout goes with --fetch")
+    if wrong := _wrong(nik is not None, count, out is not None, fetch, timeout is not None):
+        from pipeline.errors import UsageError
+
+        raise UsageError(wrong)
     folder = folder_of(data, "region" if fetch else "center" if region is not None else None)
     store = look(folder, region)
-    if nik is not None:
-        nik = _checked(said(nik, "NIK"))
-        if fetch:
-            _fetch(store, nik, out, timeout)
-        _one(store, nik, region, out, as_json)
+    if nik is None:
+        _list(store, folder, region, count, limit, as_json)
         return
+    nik = _checked(said(nik, "NIK"))
+    if fetch:
+        _fetch(store, nik, out, timeout)
+    _one(store, nik, region, out, as_json)
+
+
+def _wrong(one: bool, count: bool, out: bool, fetch: bool, timeout: bool) -> str:
+    """What is wrong with a call with these options, in words; `one`: with a NIK."""
+    if not one and (out or fetch):
+        return f"{'--out writes' if out else '--fetch asks for'} one citizen's record: say whose with --nik"
+    if count and one:
+        return "--count and --nik do not go together"
+    return "--timeout goes with --fetch" if timeout and not fetch else ""
+
+
+def _list(
+    store: RegionLook | CenterLook,
+    folder: Folder,
+    region: str | None,
+    count: bool,
+    limit: int,
+    as_json: bool,
+) -> None:
+    from workers import render
+
     total = _count(store, region)
     if count and not as_json:
         print(total)
