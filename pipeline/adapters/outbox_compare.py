@@ -13,7 +13,7 @@ from typing import Any
 
 import apsw
 
-from pipeline.adapters import outbox_settle
+from pipeline.adapters import outbox_settle, outbox_suspect
 from pipeline.adapters.outbox_sqlite import SqliteOutbox
 from pipeline.region.reconcile import OurPacket
 from schemas.asks import HeldPacket
@@ -138,9 +138,8 @@ class OutboxCompare:
     def suspect(self, seqs: Ranges, now_ms: int) -> None:
         """The center holds other contents under these seqs: nothing is sent until that is resolved."""
         with self._outbox._write(now_ms) as (db, books):
-            db.executemany("INSERT OR REPLACE INTO suspect VALUES (?, ?)", seqs)
-            books.event("fork", seqs, "reconciled")
-            books.tally("forks")
+            if outbox_suspect.note(db, books, seqs, "reconciled: the center has other contents"):
+                books.tally("forks")
 
 
 def _unchanged(db: apsw.Connection, packets: Iterable[OurPacket]) -> list[outbox_settle._Row]:
