@@ -152,6 +152,8 @@ def _center(found: dict[str, Any]) -> list[str]:
     ]
     if found["regions"]:
         lines.append(_regions(found["regions"]))
+    for one in found["regions"]:
+        lines += [f"region {one['region']}, {line}" for line in _rebuild(one["rebuild"])]
     lines += _announced_there(found)
     for window, rates in found["rates"].items():
         lines.append(

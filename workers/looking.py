@@ -14,7 +14,9 @@ from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.adapters.steering_file import minute_of_day, read_steering
 from pipeline.errors import NotFound, StoreDamaged
+from pipeline.inspection.custody import Beside
 from pipeline.inspection.depth import center_depth, region_depth, until_empty
+from pipeline.inspection.losses import last_count
 from pipeline.inspection.mirror import mirror_json
 from pipeline.inspection.running import LinkState, link_state
 from schemas.lanes import Lane
@@ -51,8 +53,9 @@ class RegionLook:
             now_ms=SystemClock().now_ms(),
             free_bytes=free_bytes(self.folder.path),
             low_water_bytes=self.folder.settings.outbox.low_water_bytes,
-            mirror=mirror_json(self.folder),
-            reconciled=last_result(self.folder.path),
+            beside=Beside(
+                mirror_json(self.folder), last_result(self.folder.path), last_count(self.folder.path)
+            ),
         )
         for label, why in (link.value("held") or {}).items():
             found["lanes"][label]["held"] = why

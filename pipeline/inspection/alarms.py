@@ -111,6 +111,11 @@ def _center(depth: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "old",
             f"a packet has waited for its verdict for {(depth['at_ms'] - oldest) / OLD_S / 1000:.1f} days",
         )
+    if depth["lost"]:
+        yield (
+            "losses",
+            f"{depth['lost']:,} packets were lost with their office's disk: `titian losses` says whose",
+        )
     if depth["counters"].get("forks"):
         yield (
             "forks",

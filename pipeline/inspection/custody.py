@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.adapters.outbox_reader import Meta
 from pipeline.adapters.registry_reader import RegistryReader
@@ -13,21 +13,27 @@ from pipeline.region.rebuild import rebuild_json
 COMPARED_MS_MAX = 3 * 86_400_000
 
 
-def custody_json(
-    meta: Meta,
-    registry: RegistryReader,
-    now_ms: int,
-    mirror: Mapping[str, Any] | None,
-    reconciled: Mapping[str, Any] | None,
-) -> dict[str, Any]:
-    """`rebuild` (`None`: there never was one), `mirror` (`None`: there is none), `reconciled` (the last
-    comparison; `None`: none yet), `aside` packets that cannot be sent, and whether it is `in_doubt` which
-    packets the center has."""
+class Beside(NamedTuple):
+    """What is known of a region beside its stores: how its mirror stands, what the last comparison with the
+    center found, and how many packets the center said were lost, and when (ms). `None`: there is none."""
+
+    mirror: Mapping[str, Any] | None = None
+    reconciled: Mapping[str, Any] | None = None
+    lost: tuple[int, int] | None = None
+
+
+NOTHING = Beside()
+
+
+def custody_json(meta: Meta, registry: RegistryReader, now_ms: int, beside: Beside) -> dict[str, Any]:
+    """`rebuild` (`None`: there never was one), `mirror`, `reconciled` and `losses` as in `Beside`, `aside`
+    packets that cannot be sent, and whether it is `in_doubt` which packets the center has."""
     state = registry.rebuild()
     return {
         "rebuild": rebuild_json(state.back, now_ms, state.opened_ms, state.rebuilt_ms, state.fresh),
-        "mirror": None if mirror is None else dict(mirror),
-        "reconciled": None if reconciled is None else dict(reconciled),
+        "mirror": None if beside.mirror is None else dict(beside.mirror),
+        "reconciled": None if beside.reconciled is None else dict(beside.reconciled),
+        "losses": None if beside.lost is None else {"packets": beside.lost[0], "as_of_ms": beside.lost[1]},
         "aside": meta.tallies.get("aside", 0),
         "in_doubt": meta.in_doubt,
     }
@@ -46,6 +52,12 @@ def custody_alarms(depth: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "aside",
             f"{depth['aside']:,} packets are damaged on this disk and cannot be sent: `titian dead list` "
             "says which; look at the disk, and ask those citizens again",
+        )
+    if depth["losses"] and depth["losses"]["packets"]:
+        yield (
+            "losses",
+            f"{depth['losses']['packets']:,} packets were lost with the old disk: `titian losses` says whom "
+            "to ask again",
         )
     if depth["mirror"] is not None:
         yield from _mirror(depth["mirror"], depth["at_ms"])

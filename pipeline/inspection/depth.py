@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.adapters.outbox_reader import Amount, LaneCounts, OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.inspection.alarms import center_alarms, region_alarms
-from pipeline.inspection.custody import custody_json
+from pipeline.inspection.custody import NOTHING, Beside, custody_json
 from pipeline.inspection.rates import WINDOWS, eta_s, grown_per_day, per_second, region_rates, runway
-from pipeline.inspection.regions import announced_json, region_counts, regions_json
+from pipeline.inspection.regions import announced_json, one_region, regions_json
 from pipeline.inspection.running import LinkState
 from schemas.lanes import Lane
 from schemas.verdicts import Status
@@ -47,11 +47,9 @@ def region_depth(
     now_ms: int,
     free_bytes: int,
     low_water_bytes: int,
-    mirror: Mapping[str, Any] | None = None,
-    reconciled: Mapping[str, Any] | None = None,
+    beside: Beside = NOTHING,
 ) -> dict[str, Any]:
-    """The whole document of a region. `free_bytes` are the disk's; enqueueing ends at `low_water_bytes`.
-    `mirror` and `reconciled`: how the mirror stands, and what the last comparison with the center found."""
+    """The whole document of a region. `free_bytes` are the disk's; enqueueing ends at `low_water_bytes`."""
     meta, counts = outbox.meta(), outbox.counts()
     rates = region_rates(outbox, now_ms, meta.made_ms)
     without = sum((one.without_receipt for one in counts.values()), Amount())
@@ -64,13 +62,7 @@ def region_depth(
         "at_ms": now_ms,
         "waiting": without.packets,
         "waiting_bytes": without.bytes,
-        "unverdicted": sum(lane["unverdicted"] for lane in lanes.values()),
-        "announced": sum(lane["announced"] for lane in lanes.values()),
-        "dead": sum(lane["dead"] for lane in lanes.values()),
-        "recorded": sum(lane["recorded"] for lane in lanes.values()),
-        "oldest_ms": min(
-            (one["oldest_ms"] for one in lanes.values() if one["oldest_ms"] is not None), default=None
-        ),
+        **_of_all(lanes),
         "lanes": lanes,
         "by_status": _by_status(counts.values()),
         "rates": rates,
@@ -79,10 +71,19 @@ def region_depth(
         "registry": _registry(registry),
         "tallies": meta.tallies,
         "link": link.to_json(),
-        **custody_json(meta, registry, now_ms, mirror, reconciled),
+        **custody_json(meta, registry, now_ms, beside),
     }
     found["alarms"] = region_alarms(found)
     return found
+
+
+def _of_all(lanes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the lanes come to together."""
+    sums = ("unverdicted", "announced", "dead", "recorded")
+    oldest = [one["oldest_ms"] for one in lanes.values() if one["oldest_ms"] is not None]
+    return {name: sum(lane[name] for lane in lanes.values()) for name in sums} | {
+        "oldest_ms": min(oldest, default=None)
+    }
 
 
 def _all_moves(lanes: Mapping[str, Mapping[str, Any]], link: LinkState) -> bool:
@@ -159,9 +160,11 @@ def center_depth(
 ) -> dict[str, Any]:
     """The whole document of a center, or of one of its regions (`only`). `restraint`: what it lets each
     region send at most, where `deliver` has said that lately."""
+    from pipeline.adapters.ledger_losses import LedgerLosses  # only here: see above
+
     rows = [row for row in ledger.regions() if only is None or row.code == only]
     counts = ledger.counts(only)
-    told = ledger.announced_amounts()
+    told, lost = ledger.announced_amounts(), LedgerLosses.of(ledger).losses_counts()
     found: dict[str, Any] = {
         "version": VERSION,
         "side": "center",
@@ -178,11 +181,11 @@ def center_depth(
         "rates": _center_rates(ledger, only, now_ms, ledger.began_ms()),
         "counters": {"bytes_twice": 0} | counts.counters,
         **announced_json(told, only),
+        "lost": sum(n for region, n in lost.items() if only in (None, region)),
         "running": running,
         "restraint": None if restraint is None else dict(restraint),
         "regions": [
-            entry | region_counts(ledger.counts(entry["region"])) | announced_json(told, entry["region"])
-            for entry in regions_json(rows, now_ms)
+            entry | one_region(ledger, entry["region"], told, lost) for entry in regions_json(rows, now_ms)
         ],
     }
     found["alarms"] = center_alarms(found)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.region.rebuild import rebuild_json
+
 if TYPE_CHECKING:
-    from pipeline.adapters.ledger_reader import AnnouncedAmount, Counts, RegionRow
+    from pipeline.adapters.ledger_reader import AnnouncedAmount, Counts, LedgerReader, RegionRow
 
 
 def regions_json(rows: Sequence[RegionRow], now_ms: int) -> list[dict[str, Any]]:
@@ -46,6 +48,24 @@ def region_counts(counts: Counts) -> dict[str, Any]:
         "records": counts.records,
         "quarantined": counts.quarantined,
     }
+
+
+def one_region(
+    ledger: LedgerReader, region: str, told: Mapping[str, AnnouncedAmount], lost: Mapping[str, int]
+) -> dict[str, Any]:
+    """What there is of one region, how much of it is `lost`, and how its rebuild stands."""
+    return {
+        **region_counts(ledger.counts(region)),
+        **announced_json(told, region),
+        "lost": lost.get(region, 0),
+        "rebuild": region_rebuild(ledger, region),
+    }
+
+
+def region_rebuild(ledger: LedgerReader, region: str) -> dict[str, Any] | None:
+    """How that region's rebuild stands, as its latest word says; `None` where there is none."""
+    state = ledger.rebuild_of(region)
+    return None if state is None else rebuild_json(state.back, state.clock_ms, None, None, state.fresh)
 
 
 def announced_json(told: Mapping[str, AnnouncedAmount], only: str | None) -> dict[str, Any]:

@@ -106,6 +106,7 @@ def region(**changes: Any) -> dict[str, Any]:
         "link": LinkState(True, {"state": "up"}, 1.0).to_json(),
         "at_ms": 10 * DAY_MS,
         "aside": 0,
+        "losses": {"packets": 0, "as_of_ms": 1},
         "in_doubt": False,
         "mirror": None,
         "reconciled": {"at_ms": 10 * DAY_MS, "left": 0},
@@ -140,6 +141,7 @@ def link(**said: Any) -> dict[str, Any]:
         (region(runway={"free_bytes": 9, "low_water_bytes": 1, "full_in_days": 3.0}), "runway"),
         (region(in_doubt=True), "in_doubt"),
         (region(aside=1), "aside"),
+        (region(losses={"packets": 2, "as_of_ms": 1}), "losses"),
         (region(mirror=mirror(9 * DAY_MS)), "mirror"),
         (region(reconciled={"at_ms": 10 * DAY_MS, "left": 2}), "differs"),
         (region(reconciled={"at_ms": 6 * DAY_MS, "left": 0}), "not_compared"),
@@ -213,11 +215,12 @@ def test_a_region_in_which_all_is_well_has_no_alarm() -> None:
 
 def test_the_centers_alarms() -> None:
     well: dict[str, Any] = {"running": True, "unverdicted": 0, "regions": [1], "quarantined": 0}
-    well |= {"oldest_unverdicted_ms": None, "at_ms": NOW_MS, "counters": {}}
+    well |= {"oldest_unverdicted_ms": None, "at_ms": NOW_MS, "counters": {}, "lost": 0}
     assert center_alarms(well) == []
-    ill = well | {"running": False, "quarantined": 1, "counters": {"forks": 1}}
+    ill = well | {"running": False, "quarantined": 1, "counters": {"forks": 1}, "lost": 2}
     ill |= {"oldest_unverdicted_ms": NOW_MS - 2 * 86_400_000}
-    assert [one["code"] for one in center_alarms(ill)] == ["not_running", "quarantine", "old", "forks"]
+    codes = ["not_running", "quarantine", "old", "losses", "forks"]
+    assert [one["code"] for one in center_alarms(ill)] == codes
 
 
 # --- the link's state, and names ------------------------------------------------------------------
