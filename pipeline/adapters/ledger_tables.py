@@ -4,7 +4,7 @@ region             one row per admitted office: its token, its conversation (ses
                    last want), and the two counters from which its facts and records are numbered
 region_key         public keys of regions; a retired one still verifies, a revoked one does not
 epoch              the lives of outboxes, `ord` in the order in which the center first saw them (per region);
-                   `highest_seq` is that of the last signed want of that epoch (or of a packet, if higher),
+                   `highest_seq` is that of the last signed want of that epoch,
                    and `last_ms` when it came
 was                packets under their older names: (epoch_id, seq) is (old_epoch_id, old_seq) numbered anew
 packet             one row per packet for ever, with the center's latest word (its *fact*): `status`,
