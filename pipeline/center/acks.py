@@ -50,12 +50,6 @@ class Standing(Protocol):
     def refusal(self) -> str: ...
 
 
-def outruns(hint: DownHint, standing: Standing, want: Want) -> bool:
-    """Whether the hint is ahead of a ledger that went back without beginning a new life, while the region has
-    gone back already (`titian reconcile` does): from there on nothing would be sent."""
-    return hint.facts > standing.facts_no >= want.facts or hint.records > standing.records_no >= want.records
-
-
 def ack_of(
     standing: Standing,
     hint: DownHint,

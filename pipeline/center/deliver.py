@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from pipeline.center.acks import Standing, ack_of, outruns, refusal_of
+from pipeline.center.acks import Standing, ack_of, refusal_of
 from pipeline.center.answers import ANSWERS, Answerer, answer
 from pipeline.center.back import BackFeed, WayBack, begins_at, going_on
 from pipeline.center.behind import Restraint
@@ -144,7 +144,7 @@ class Deliver:
         if hint is None or hint.session != standing.session:
             # A hint that is ahead is of a life that this ledger, restored from a backup, never had.
             self._begin(turn, renew=hint is None or hint.session > standing.session)
-        elif hint.incarnation != standing.since[-1].incarnation or outruns(hint, standing, turn.want):
+        elif hint.incarnation != standing.since[-1].incarnation:
             self._begin(turn, renew=True)
         elif turn.want.n > hint.answered:
             turn.hint = going_on(turn.want, hint)

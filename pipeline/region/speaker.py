@@ -57,6 +57,10 @@ def _begin(cursors: Cursors) -> Cursors:
     return cursors._replace(back=None)
 
 
+def _below(cursors: Cursors, before: Cursors) -> bool:
+    return cursors.facts < before.facts or cursors.records < before.records
+
+
 @dataclass
 class Speaker:
     """The state of the conversation. `n` counts our wants; `grant` our requests for a session.
@@ -81,6 +85,7 @@ class Speaker:
     level_bytes: int = 0
     _sent_s: float | None = None
     _ours_to: int = 0
+    _stood: Cursors | None = None
     _said: _Said | None = None
     _cursors_said: dict[int, Cursors] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -118,9 +123,13 @@ class Speaker:
     def want(
         self, now_s: float, now_ms: int, *, epoch: str, highest_seq: int, cursors: Cursors, level: int
     ) -> Want:
-        """The want to send now."""
+        """The want to send now. Cursors that lie below what this session has said (a comparison found that
+        the ledger went back, and told nobody) ask for a new session: in this one nothing would come again."""
         with self._lock:
             self.n += 1
+            if self.session and self._stood is not None and _below(cursors, self._stood):
+                self._renew()
+            self._stood = cursors if self.session else None
             self._sent_s = now_s
             self._said = _said(self.grant, cursors, level)
             self._cursors_said[self.n] = _begin(cursors)
@@ -178,6 +187,8 @@ class Speaker:
             self.window_bytes = ack.window_bytes
             self.hold_until_s = now_s + ack.hold_s if ack.hold_s else 0.0
             self.take_over = False
+            if begins:  # its rewind, if any, comes next
+                self._stood = None
             return Heard.GRANTED if begins else Heard.ANSWER
 
     def meet(self, session: int) -> None:
@@ -191,12 +202,16 @@ class Speaker:
         """A gap, a damaged frame or another incarnation: ask for a new session, from our cursors on."""
         with self._lock:
             if self.session or outdated:
-                self.grant += 1
-                self.session = 0
-                self.answer = None
+                self._renew()
             self.whole = self.whole or whole
 
     def repeat(self) -> None:
         """The connection is new: what was said may not have arrived, so say it at once."""
         with self._lock:
             self._sent_s = None
+
+    def _renew(self) -> None:
+        self.grant += 1
+        self.session = 0
+        self.answer = None
+        self._stood = None

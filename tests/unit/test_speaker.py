@@ -214,3 +214,20 @@ def test_a_region_that_has_begun_takes_no_session_that_was_made_for_a_fresh_one(
     one = speaker()
     assert say(one, 0.0, Cursors(0, 0, (), True)).fresh
     assert one.hear(ack(one), 0.1, Cursors(0, 0, ())) is Heard.OUTDATED
+
+
+def test_cursors_that_went_back_by_themselves_ask_for_a_new_session() -> None:
+    one = speaker()
+    stood = Cursors(9, 4, ())
+    say(one, 0.0, stood)
+    one.hear(ack(one, session=3), 1.0, stood)
+    assert say(one, 0.0, stood).session == 3
+    gone_back = say(one, 0.0, Cursors(5, 4, ()))
+    assert (gone_back.session, gone_back.grant, gone_back.facts) == (0, 2, 5)
+
+
+def test_cursors_that_a_new_session_takes_back_ask_for_no_other() -> None:
+    one = speaker()
+    say(one, 0.0, Cursors(9, 4, ()))
+    one.hear(ack(one, session=3), 1.0, Cursors(9, 4, ()))
+    assert say(one, 0.0, Cursors(5, 4, ())).session == 3
