@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, and_, select
 
 from pipeline.adapters.ledger_engine import Store
 from pipeline.adapters.ledger_leaves import prefix_of
 from pipeline.adapters.ledger_rebuild import COLUMNS, SOURCE, STATUS, Source, Unreadable, cut
-from pipeline.adapters.ledger_tables import BODY, EPOCH, PACKET, RECORD, REGION
+from pipeline.adapters.ledger_tables import BODY, EPOCH, PACKET, RECORD, REGION, WAS
 from schemas.asks import HeldPacket
 from schemas.back import Piece
 from schemas.errors import SchemaError
 from schemas.feed import RecordChange
 from schemas.messages import Back, Want, unpack_message
 from schemas.ranges import Ranges
+from schemas.verdicts import Status
 
 
 class Rebuild(NamedTuple):
@@ -70,21 +71,61 @@ class LedgerAsked:
         self, region: str, epoch: str, seqs: Ranges, packets_max: int
     ) -> tuple[list[HeldPacket], int | None]:
         """What the ledger says of those packets, rising, and the seq from which on it goes on (`None`: that
-        is all)."""
-        held: list[HeldPacket] = []
-        columns = [PACKET.c[name] for name in ("seq", "status", "fact_no", "digest")]
+        is all). One that is here under another of its names (`was`) is told under the name asked for."""
+        held: dict[int, HeldPacket] = {}
         with self._store.read() as connection:
             of = select(EPOCH.c.id).where(EPOCH.c.region == region, EPOCH.c.epoch == epoch)
             number = connection.execute(of).scalar()
-            for start, stop in () if number is None else seqs:
-                within = (PACKET.c.epoch_id == number, PACKET.c.seq >= start, PACKET.c.seq < stop)
-                limit = packets_max - len(held) + 1
-                rows = connection.execute(select(*columns).where(*within).order_by(PACKET.c.seq).limit(limit))
-                for row in rows:
-                    if len(held) == packets_max:
-                        return held, int(row.seq)
-                    held.append(HeldPacket(row.seq, STATUS[row.status], row.fact_no, bytes(row.digest)))
-        return held, None
+            if number is None:
+                return [], None
+            for start, stop in seqs:
+                at: int | None = start
+                while at is not None:
+                    found, at = _held(connection, number, at, stop, packets_max - len(held) + 1)
+                    held |= found
+                    if len(held) > packets_max:
+                        listed = sorted(held.values())
+                        return listed[:packets_max], listed[packets_max].seq
+        return sorted(held.values()), None
+
+
+def _held(
+    connection: Connection, epoch: int, start: int, stop: int, limit: int
+) -> tuple[dict[int, HeldPacket], int | None]:
+    """Packets `[start, stop)` of an epoch, under whichever name they are here: at least the first `limit` of
+    them, and the seq from which on there may be more."""
+    found: dict[int, HeldPacket] = {}
+    more: int | None = None
+    for seq, chosen in _places(epoch):
+        rows = connection.execute(chosen.where(seq >= start, seq < stop).order_by(seq).limit(limit)).all()
+        if len(rows) == limit:
+            more = rows[-1].asked + 1 if more is None else min(more, rows[-1].asked + 1)
+        for row in rows:
+            before = found.get(row.asked)
+            if before is None or before.status is Status.REFUSED:
+                found[row.asked] = HeldPacket(row.asked, STATUS[row.status], row.fact_no, bytes(row.digest))
+    known = {seq: one for seq, one in found.items() if more is None or seq < more}
+    return known, more if more is None or more < stop else None
+
+
+def _places(epoch: int) -> tuple[tuple[Any, Select[Any]], ...]:
+    """Where packets of an epoch can be: under their name, under a newer one, under an older one, or under
+    another older one of the same. Of each the column of the seq asked for, and the query."""
+    names = [PACKET.c[name] for name in ("status", "fact_no", "digest")]
+    other = WAS.alias("other")
+    here = and_(PACKET.c.epoch_id == WAS.c.epoch_id, PACKET.c.seq == WAS.c.seq)
+    older = and_(PACKET.c.epoch_id == WAS.c.old_epoch_id, PACKET.c.seq == WAS.c.old_seq)
+    beside = and_(PACKET.c.epoch_id == other.c.old_epoch_id, PACKET.c.seq == other.c.old_seq)
+    same = and_(other.c.epoch_id == WAS.c.epoch_id, other.c.seq == WAS.c.seq)
+    plain, old, new = PACKET.c.seq, WAS.c.old_seq, WAS.c.seq
+    of_old, of_new = WAS.c.old_epoch_id == epoch, WAS.c.epoch_id == epoch
+    by_old, by_new = select(old.label("asked"), *names), select(new.label("asked"), *names)
+    return (
+        (plain, select(plain.label("asked"), *names).where(PACKET.c.epoch_id == epoch)),
+        (old, by_old.join_from(WAS, PACKET, here).where(of_old)),
+        (new, by_new.join_from(WAS, PACKET, older).where(of_new)),
+        (old, by_old.join_from(WAS, other, same).join(PACKET, beside).where(of_old)),
+    )
 
 
 def _record(connection: Connection, region: str, nik: str) -> tuple[RecordChange, Source] | None:

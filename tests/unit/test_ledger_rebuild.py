@@ -20,8 +20,10 @@ from schemas.asks import HeldPacket
 from schemas.back import Piece, Position
 from schemas.feed import RecordChange
 from schemas.identity import PacketId
+from schemas.messages import Run
 from schemas.verdicts import Status
 from tests.unit.ledger_rig import EPOCH, JPEG, REGION, Places, Rig, face, new_rig, nik, packet
+from tests.unit.losses_rig import FIRST, SECOND, THIRD, tell
 
 MEBIBYTE = 1024 * 1024
 PHOTO = ("photo", "image/jpeg", JPEG + bytes(range(256)) * 150)
@@ -285,6 +287,31 @@ def test_packets_are_listed_from_a_seq_on(rig: Rig) -> None:
     assert ([one.seq for one in held], more) == ([1, 2], 5)
     assert reader.packets_held(REGION, OTHER, ((1, 9),), 10) == ([], None)
     assert reader.packets_held("3273", EPOCH, ((1, 9),), 10) == ([], None)
+
+
+def test_a_packet_that_is_here_under_another_of_its_names_is_held_under_the_one_asked_for(rig: Rig) -> None:
+    """Packets 3 to 5 of the first epoch are 1 to 3 of the second, and 2 and 3 of that 1 and 2 of the third;
+    one came under each of its names."""
+    rig.step(rig.want(epoch=FIRST, highest_seq=5), rig.batch({1: packet(1), 5: packet(5)}, epoch=FIRST))
+    rig.step(rig.want(epoch=SECOND, highest_seq=3))
+    tell(rig, SECOND, Run(epoch=FIRST, old=3, new=1, count=3))
+    rig.step(rig.batch({1: packet(3)}, epoch=SECOND))
+    rig.step(rig.want(epoch=THIRD, highest_seq=2))
+    tell(rig, THIRD, Run(epoch=SECOND, old=2, new=1, count=2), Run(epoch=FIRST, old=4, new=1, count=2))
+    rig.step(rig.batch({1: packet(4)}, epoch=THIRD))
+    held = rig.ledger.reader.packets_held
+    digests = {n: hashlib.sha256(packet(n)).digest() for n in (1, 3, 4, 5)}
+
+    def found(epoch: str, limit: int = 10) -> tuple[list[tuple[int, bytes]], int | None]:
+        listed, more = held(REGION, epoch, ((1, 99),), limit)
+        return [(one.seq, one.digest) for one in listed], more
+
+    first = [(1, digests[1]), (3, digests[3]), (4, digests[4]), (5, digests[5])]
+    assert found(FIRST) == (first, None)
+    assert found(FIRST, 2) == (first[:2], 4)
+    assert found(FIRST, 4) == (first, None)
+    assert found(SECOND) == ([(1, digests[3]), (2, digests[4]), (3, digests[5])], None)
+    assert found(THIRD) == ([(1, digests[4]), (2, digests[5])], None)
 
 
 def test_the_rebuild_of_a_region_is_what_its_latest_want_says(rig: Rig) -> None:
