@@ -16,7 +16,7 @@ from pipeline.adapters.ledger_packets import epoch_id
 from pipeline.adapters.ledger_tables import EPOCH, INCARNATION, INCARNATION_START, REGION, REGION_KEY, SETTING
 from pipeline.center.outcomes import AlreadyBound, Bound, Joining, Revoked, TokenUsed, TokenWrong
 from pipeline.center.reading import WantIs
-from pipeline.center.sessions import Conversation, Spoken, Taken, hear, milestones, renewed
+from pipeline.center.sessions import Conversation, Spoken, Taken, ended, hear, milestones, renewed
 from schemas.errors import SchemaError
 from schemas.identity import check_region
 from schemas.keys import PublicBytes, PublicKey
@@ -85,7 +85,10 @@ def bind(connection: Connection, region: str, key: PublicKey, join: Join, now_ms
     else:
         again = update(REGION_KEY).where(REGION_KEY.c.key_id == key.id).values(retired_ms=None)
         connection.execute(again)
-    connection.execute(update(REGION).where(REGION.c.code == region).values(token_key=key.id))
+    said: dict[str, Any] = {"token_key": key.id}
+    if retired:  # what the old machine said last is not the word of the new one
+        said |= {**_columns(ended(conversation(row))), "want": None}
+    connection.execute(update(REGION).where(REGION.c.code == region).values(said))
     _keys_changed(connection)
     return Bound(key, retired)
 

@@ -200,6 +200,12 @@ class SqlLedger:
         with self._store.read() as connection:
             return ledger_feed.standing(connection, region, self._keys, self._window_bytes)
 
+    def told_superseded(self, region: str, instance: str) -> None:
+        """An instance that another followed was told so, until it speaks again."""
+        with self._store.write() as connection:
+            of = update(REGION).where(REGION.c.code == region, REGION.c.superseded == instance)
+            connection.execute(of.values(superseded=""))
+
     def renew_session(self, region: str, session: int, last_session: int) -> int:
         """Grant the same instance a session after `session` (if that is still the one) and after
         `last_session`; returns it."""

@@ -16,7 +16,8 @@ PARTLY_NUMBERS_MAX = 4_000
 
 class Standing(Protocol):
     """What the ledger says of a region, all of one moment (`since` oldest first; `partly`: the byte ranges
-    held of the incomplete packets of the want's epoch; `known_seq`, `renumbered`: see `Ack`)."""
+    held of the incomplete packets of the want's epoch; `known_seq`, `renumbered`: see `Ack`; `superseded`: an
+    instance that speaks although another followed it)."""
 
     @property
     def region(self) -> str: ...
@@ -46,6 +47,8 @@ class Standing(Protocol):
     def known_seq(self) -> int: ...
     @property
     def renumbered(self) -> int: ...
+    @property
+    def superseded(self) -> str: ...
     @property
     def refusal(self) -> str: ...
 
@@ -94,9 +97,19 @@ def ack_of(
 
 def refusal_of(standing: Standing, session: int, code: str, now_ms: int, titian: str) -> Ack:
     """An ack to nobody: it tells a machine that may not speak as this region why."""
+    return _bare(standing, "-", session, now_ms, titian).model_copy(update={"refusal": code})
+
+
+def superseded_of(standing: Standing, session: int, now_ms: int, titian: str) -> Ack:
+    """An ack to the instance that another followed (rule 16): whoever followed it may be silent."""
+    bare = _bare(standing, standing.superseded, session, now_ms, titian)
+    return bare.model_copy(update={"superseded": True})
+
+
+def _bare(standing: Standing, instance: str, session: int, now_ms: int, titian: str) -> Ack:
     return Ack(
         n=0,
-        instance="-",
+        instance=instance,
         grant=0,
         session=session,
         since=standing.since[-1],
@@ -104,7 +117,6 @@ def refusal_of(standing: Standing, session: int, code: str, now_ms: int, titian:
         records_top=0,
         window_bytes=0,
         epoch="000000",
-        refusal=code,
         clock_ms=max(0, now_ms),
         titian=titian,
     )

@@ -13,21 +13,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
-from pipeline.center.acks import Standing, ack_of, refusal_of
+from pipeline.center.acks import Standing, ack_of, refusal_of, superseded_of
 from pipeline.center.answers import ANSWERS, Answerer, answer
-from pipeline.center.back import BackFeed, WayBack, begins_at, going_on
+from pipeline.center.back import WayBack, begins_at, going_on
 from pipeline.center.behind import Restraint
+from pipeline.center.feeding import Feed
 from pipeline.hop import rewind_to
 from pipeline.ports import CenterLink, Clock, DownHint, EntryId
 from schemas.asks import Answer, pack_answer
 from schemas.back import pack_back
-from schemas.feed import FactGroup, RecordChange, Span, pack_facts, pack_records
+from schemas.feed import Span, pack_facts, pack_records
 from schemas.frame import Header, Kind, seal_frame
 from schemas.keys import PrivateKey, PublicKey
 from schemas.limits import CHUNK_BYTES_MAX
-from schemas.messages import Announced, Want, pack_message
+from schemas.messages import Want, pack_message
 
 #: Packets in a frame of facts, and records (and their bytes before compression) in a frame of records.
 FACTS_PACKETS_MAX = 4_000
@@ -44,37 +44,10 @@ SIZES_MAX = 512
 ANSWERED = -1
 
 
-class Feed(BackFeed, Protocol):
-    """The ledger as `deliver` sees it."""
-
-    @property
-    def reader(self) -> Any:
-        """What answers read (`pipeline.center.answers`)."""
-
-    def standing(self, region: str) -> Standing | None:
-        """How it stands with that region; `None` where it is not admitted."""
-
-    def renew_session(self, region: str, session: int, last_session: int) -> int:
-        """Grant the same instance a session after `session` (if that is still the one) and after
-        `last_session`, the highest that the broker has seen; returns it."""
-
-    def facts_after(self, region: str, position: int, packets_max: int) -> tuple[tuple[FactGroup, ...], int]:
-        """Facts numbered above `position`, grouped, and the number up to which that is all."""
-
-    def records_after(
-        self, region: str, position: int, records_max: int, bytes_max: int, by_reference_epoch: str | None
-    ) -> tuple[tuple[RecordChange, ...], int]:
-        """The same for records; those whose packet belongs to `by_reference_epoch` come without a head."""
-
-    def announced(self, region: str, epoch: str, start: int | None) -> Announced:
-        """What is announced of that epoch from seq `start` on and not received, as far as it fits an ack.
-        What came since `standing` was asked is missing in it: a region does not announce what it has sent."""
-
-
 @dataclass(frozen=True)
 class Delivered:
-    """What one step put into `down`: frames of each kind (of records, and of the way back, what is in them),
-    and their bytes. `blocked`: more waits, for the region's level or for the next step."""
+    """What one step put into `down`: frames of each kind (records in them), and their bytes. `blocked`: more
+    waits, for the region's level or for the next step."""
 
     acks: int = 0
     facts: int = 0
@@ -149,6 +122,11 @@ class Deliver:
         elif turn.want.n > hint.answered:
             turn.hint = going_on(turn.want, hint)
             self._answer(turn, None)
+        if standing.superseded:
+            self._send(
+                turn, Kind.ACK, pack_message(superseded_of(standing, turn.hint.session, *self._said()))
+            )
+            self._feed.told_superseded(region, standing.superseded)
         if not standing.refusal:
             self._facts(turn)
             if self._asks(turn) and self._records(turn):
@@ -161,7 +139,7 @@ class Deliver:
         if standing is None:
             return
         hint = self._link.hint(region) or DownHint(max(1, standing.session), 0, 0, 0, -1)
-        ack = refusal_of(standing, hint.session, code, self._clock.now_ms(), self._titian)
+        ack = refusal_of(standing, hint.session, code, *self._said())
         with contextlib.suppress(_Raced):
             self._put(region, key, Kind.ACK, pack_message(ack), hint, "000000")
 
@@ -194,10 +172,12 @@ class Deliver:
         standing, want = turn.standing, turn.want
         announced = self._feed.announced(standing.region, want.epoch, want.announced_from)
         all_get = None if self._restraint is None else self._restraint()
-        now_ms = self._clock.now_ms()
-        ack = ack_of(standing, turn.hint, announced, rewind, all_get, now_ms, self._titian)
+        ack = ack_of(standing, turn.hint, announced, rewind, all_get, *self._said())
         turn.hint = turn.hint._replace(answered=want.n)
         self._send(turn, Kind.ACK, pack_message(ack), acks=1)
+
+    def _said(self) -> tuple[int, str]:
+        return self._clock.now_ms(), self._titian
 
     # --- what goes down -------------------------------------------------------------------------
 

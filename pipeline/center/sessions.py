@@ -54,21 +54,29 @@ class Spoken:
 
 
 def hear(now: Conversation, said: Spoken, last_session: int) -> tuple[Taken, Conversation]:
-    """The conversation after a want. `last_session` is the highest session that the broker has seen: a ledger
-    restored from a backup must not grant one that was in use already (nor one below what the region has)."""
+    """The conversation after a want (`now.instance` is empty where a new key ended it). `last_session` is the
+    highest session that the broker has seen: a ledger restored from a backup must not grant one that was in
+    use already (nor one below what the region has)."""
     if said.instance == now.instance:
         if said.grant < now.grant or said.n <= now.n:
             return Taken.OLD, now
         if said.grant == now.grant and said.session <= now.session:
             return Taken.LATEST, _replace(now, n=said.n)
         return Taken.GRANTED, _granted(now, said, last_session, now.past)
-    followed = said.instance in now.past or 0 < said.session < now.session
+    held = now.instance != "" and 0 < said.session < now.session
+    followed = said.instance in now.past or held
     if followed and not said.take_over:
         return Taken.SUPERSEDED, _replace(now, superseded=said.instance)
     past = [one for one in now.past if one != said.instance]
     if now.instance:
         past = [*(one for one in past if one != now.instance), now.instance]
     return Taken.GRANTED, _granted(now, said, last_session, tuple(past[-PAST_MAX:]))
+
+
+def ended(now: Conversation) -> Conversation:
+    """Nobody holds it any more: the machine was replaced, its key is retired. Sessions go on rising."""
+    past = [one for one in (*now.past, now.instance) if one]
+    return Conversation(now.session, past=tuple(past[-PAST_MAX:]))
 
 
 def renewed(now: Conversation, session: int, last_session: int) -> Conversation:

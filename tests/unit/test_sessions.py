@@ -12,6 +12,7 @@ from pipeline.center.sessions import (
     Conversation,
     Spoken,
     Taken,
+    ended,
     hear,
     milestones,
     renewed,
@@ -161,3 +162,15 @@ def test_a_rebuild_has_each_milestone_once(before: Want | None, now: Want, event
 
 def test_the_office_opens_by_its_own_clock() -> None:
     assert "77" in dict(milestones(BEGUN, OPENED))["open_for_service"]
+
+
+# --- a machine that was replaced ------------------------------------------------------------------
+
+
+def test_a_new_key_ends_the_conversation_whatever_session_its_machine_has() -> None:
+    now = ended(Conversation(12, "old", 3, 40, ("a",), "a"))
+    assert now == Conversation(12, "", 0, 0, ("a", "old"), "")
+    what, after = hear(now, Spoken("new", 1, 90, 10), 12)
+    assert (what, after.session, after.instance) == (Taken.GRANTED, 13, "new")
+    what, _ = hear(after, Spoken("old", 3, 41, 12), 13)
+    assert what is Taken.SUPERSEDED
