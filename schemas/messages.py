@@ -24,8 +24,9 @@ HISTORY_MAX = 16
 #: Questions that a `want` asks at a time, and bytes of what one of them is about.
 ASKS_MAX = 16
 ASK_BYTES_MAX = 1024
-#: Runs of packets that were numbered anew, in one `want`.
+#: Runs of packets that were numbered anew, in one `want`, and epochs that came before its own.
 RUNS_MAX = 200
+EARLIER_MAX = 16
 
 Count = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
 Short = Annotated[str, Field(min_length=1, max_length=64)]
@@ -98,7 +99,7 @@ class Want(_Message):
     `fresh`: it has nothing yet, and asks to begin at the top of both sequences (`Ack.start`); from then on
     `back` says how far its rebuild has got (`None`: there is none, or it is done). `asks`: questions without
     an answer yet. `renumbered`: packets that an earlier epoch knew under other numbers, from the
-    `Ack.renumbered`-th on.
+    `Ack.renumbered`-th on. `earlier`: epochs that came before this one and may not be known, oldest first.
     """
 
     n: Count
@@ -119,6 +120,7 @@ class Want(_Message):
     back: Back | None = None
     asks: list[Ask] = Field(default_factory=list, max_length=ASKS_MAX)
     renumbered: list[Run] = Field(default_factory=list, max_length=RUNS_MAX)
+    earlier: list[EpochText] = Field(default_factory=list, max_length=EARLIER_MAX)
     wire: Count = WIRE_VERSION
     titian: Annotated[str, Field(max_length=64)] = ""
 
@@ -153,8 +155,9 @@ class Ack(_Message):
     will not serve.
 
     `start`: the `(facts, records)` tops from which a region that is `fresh` begins. `known_seq`: the highest
-    seq of `epoch` that the center ever heard of; where it is above the region's own, that outbox is older
-    than what it has promised. `renumbered`: how many packets of `epoch` are known by their old numbers too.
+    seq of `epoch` that the center ever heard of, and above the region's own where another epoch followed:
+    such an outbox is older than what it has promised. `renumbered`: how many packets of `epoch` are known by
+    their old numbers too.
     """
 
     n: Count

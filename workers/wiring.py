@@ -27,6 +27,7 @@ from pipeline.center.deliver import Deliver
 from pipeline.center.intake import Intake
 from pipeline.center.validation import Validation
 from pipeline.ports import Clock
+from pipeline.region.earlier import Earlier
 from pipeline.region.forked import Forked
 from pipeline.region.lanes import LaneOrder
 from pipeline.region.level import Level
@@ -99,7 +100,7 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> RegionParts:
         join.token,
         LaneOrder(SteeredLanes(folder.path, clock)),
         told=outbox.announced,
-        voices=_voices(folder, outbox, registry),
+        voices=_voices(folder, outbox, registry, mirrored),
         beside=mirrored,
     )
     pull = Pull(outbox, registry, down, speaker, clock, ours, center)
@@ -128,9 +129,13 @@ def _throttle(settings: Settings, clock: Clock) -> ThrottledSocket:
     )
 
 
-def _voices(folder: Folder, outbox: SqliteOutbox, registry: SqliteRegistry) -> tuple[Voice, ...]:
+def _voices(
+    folder: Folder, outbox: SqliteOutbox, registry: SqliteRegistry, mirrored: Mirrored
+) -> tuple[Voice, ...]:
     """What speaks in the region's wants beside its cursors and questions."""
-    return Forked(outbox, outbox.doubts, registry), Renumbering(OutboxNames(folder.path))
+    names = OutboxNames(folder.path)
+    doubts = Forked(outbox, outbox.doubts, registry)
+    return doubts, Renumbering(names), Earlier(names, mirrored.epochs)
 
 
 def ledger_of(folder: Folder) -> SqlLedger:

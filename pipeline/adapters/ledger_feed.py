@@ -22,7 +22,7 @@ from pipeline.adapters.ledger_tables import ANNOUNCED, ASSEMBLING, BODY, EPOCH, 
 from schemas.errors import SchemaError
 from schemas.feed import FactGroup, RecordChange, digests_hash
 from schemas.keys import PublicKey
-from schemas.limits import RANGES_MAX
+from schemas.limits import INTEGER_MAX, RANGES_MAX
 from schemas.messages import Since, Want, unpack_message
 from schemas.ranges import Ranges, from_numbers, from_wire
 from schemas.verdicts import Status
@@ -38,8 +38,8 @@ class Standing:
     """How the center stands with a region, in one read. `want` is its latest word (`None`: never heard).
 
     `key` is the one to seal to. `partly`: byte ranges held of the incomplete packets of the want's epoch;
-    `known_seq`: the highest seq of it that anything spoke of; `renumbered`: how many of its packets have an
-    older name.
+    `known_seq`: the highest seq of it that anything spoke of, and more where another epoch followed;
+    `renumbered`: how many of its packets have an older name.
     `superseded`: an instance that spoke although another followed it. `refusal` a code where the region is
     not served.
     """
@@ -70,7 +70,7 @@ def standing(connection: Connection, region: str, keys: Keys, window_bytes: int)
     if row is None:
         return None
     want = None if row.want is None else _want(row.want)
-    known_seq, renumbered = (0, 0) if want is None else _epoch_so_far(connection, region, want.epoch)
+    known_seq, renumbered = (0, 0) if want is None else _epoch_so_far(connection, region, want)
     return Standing(
         region,
         row.session,
@@ -185,18 +185,25 @@ def partly(connection: Connection, region: str, epoch: str) -> dict[int, Ranges]
     return {seq: ranges for seq, ranges in held.items() if ranges}
 
 
-def _epoch_so_far(connection: Connection, region: str, epoch: str) -> tuple[int, int]:
-    """The highest seq of that epoch that was named, received or announced, and how many of its packets were
-    numbered anew. A region never said of more than it had, so its own highest seq is at least that."""
-    of = (EPOCH.c.region == region, EPOCH.c.epoch == epoch)
-    row = connection.execute(select(EPOCH.c.id, EPOCH.c.highest_seq).where(*of)).one_or_none()
+def _epoch_so_far(connection: Connection, region: str, want: Want) -> tuple[int, int]:
+    """The highest seq of the want's epoch that was named, received or announced, and how many of its packets
+    were numbered anew. A region never said of more than it had, so its own highest seq is at least that.
+
+    Where another epoch followed, the outbox is older than what it has promised, whatever its highest seq is:
+    one more is named, so that it begins a new epoch, and what it records from now on ranks behind the others.
+    """
+    newest = select(func.max(EPOCH.c.ord)).where(EPOCH.c.region == region).scalar_subquery()
+    of = (EPOCH.c.region == region, EPOCH.c.epoch == want.epoch)
+    row = connection.execute(
+        select(EPOCH.c.id, EPOCH.c.highest_seq, (EPOCH.c.ord < newest).label("followed")).where(*of)
+    ).one_or_none()
     if row is None:
         return 0, 0
-    known = [row.highest_seq]
+    known = [row.highest_seq, want.highest_seq + 1 if row.followed else 0]
     for table in (PACKET, ASSEMBLING, ANNOUNCED):
         top = connection.execute(select(func.max(table.c.seq)).where(table.c.epoch_id == row.id)).scalar()
         known.append(top or 0)
-    return max(known), ledger_was.known(connection, row.id)
+    return min(max(known), INTEGER_MAX), ledger_was.known(connection, row.id)
 
 
 def _want(packed: bytes) -> Want | None:

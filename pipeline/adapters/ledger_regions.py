@@ -9,10 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, case, func, insert, select, update
 
-from pipeline.adapters import ledger_was
+from pipeline.adapters import ledger_epochs, ledger_was
 from pipeline.adapters.ledger_books import Books
 from pipeline.adapters.ledger_engine import Store, inserted_id, over_all_regions
-from pipeline.adapters.ledger_packets import epoch_id
 from pipeline.adapters.ledger_tables import EPOCH, INCARNATION, INCARNATION_START, REGION, REGION_KEY, SETTING
 from pipeline.center.outcomes import AlreadyBound, Bound, Joining, Revoked, TokenUsed, TokenWrong
 from pipeline.center.reading import WantIs
@@ -163,6 +162,7 @@ def take_wants(
     now, latest = conversation(row), None
     taken: list[tuple[Taken, WantIs]] = []
     heard: dict[str, int] = {}
+    older = ledger_epochs.older(connection, row.code) if wants else set()
     for one in wants:
         want = one.want
         if one.signer.id != current:
@@ -171,12 +171,13 @@ def take_wants(
         spoken = Spoken(_one_word(want.instance), want.grant, want.n, want.session, want.take_over)
         what, now = hear(now, spoken, last_session)
         taken.append((what, one))
-        heard[want.epoch] = max(want.highest_seq, heard.get(want.epoch, 0))
+        if what is not Taken.LATEST or want.epoch not in older:  # it was told to leave it: `Ack.known_seq`
+            heard[want.epoch] = max(want.highest_seq, heard.get(want.epoch, 0))
         if what in (Taken.GRANTED, Taken.LATEST):
             latest = want
     values: dict[str, Any] = {**_columns(now), "last_seen_ms": books.now_ms} if wants else {}
     if latest is not None:
-        epoch = epoch_id(connection, row.code, latest.epoch)
+        epoch = ledger_epochs.register(connection, row.code, latest.epoch, latest.earlier)
         ledger_was.take_runs(connection, books, row.code, epoch, latest.renumbered)
         for event, detail in milestones(_want_of(row.want), latest):
             books.event(event, detail=detail)

@@ -36,6 +36,12 @@ class OutboxNames:
         with self._database.read() as db:
             return sum(_count(db, chain) for chain in _chains(db, epoch))
 
+    def earlier(self, epoch: str) -> list[str]:
+        """The epochs before `epoch`, oldest first."""
+        with self._database.read() as db:
+            lives = [str(row[0]) for row in db.execute("SELECT epoch FROM epoch ORDER BY n")]
+        return lives[: lives.index(epoch)] if epoch in lives else []
+
     def runs(self, epoch: str, after: int, limit: int) -> list[Run]:
         """The next `limit` runs behind the first `after` names."""
         with self._database.read() as db:

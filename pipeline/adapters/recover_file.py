@@ -110,6 +110,14 @@ class RecoverFile:
         """What is there, the oldest epochs' files in no order but by packet within each. Raises `OSError`."""
         return segments_in(Path(recovery.path), region)
 
+    def epochs(self, found: Sequence[Segment]) -> tuple[str, ...]:
+        """The epochs of these segments in the order in which they were begun. Raises `OSError`."""
+        begun: dict[str, float] = {}
+        for one in found:
+            at = one.path.stat().st_mtime
+            begun[one.epoch] = min(at, begun.get(one.epoch, at))
+        return tuple(sorted(begun, key=lambda epoch: begun[epoch]))
+
     def event(self, what: str, detail: str, now_ms: int) -> None:
         """Put a line into the outbox's events."""
         with closing(Database(self.folder / FILE_NAME, LAYOUT)) as database, database.write() as db:

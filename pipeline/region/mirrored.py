@@ -78,6 +78,7 @@ class Mirrored:
         self._sent_s = 0.0
         self._cuts = 0
         self._not_taken: set[bytes] = set()
+        self._epochs: tuple[str, ...] = ()
         self._work: Iterator[None] | None = None
         self._again_s = 0.0
 
@@ -97,9 +98,15 @@ class Mirrored:
             return False
         return True
 
+    def epochs(self) -> Sequence[str]:
+        """The epochs of which the mirror holds packets, oldest first, once it was looked at: before the first
+        question about it. The center is told that they come before ours (`pipeline.region.earlier`)."""
+        return self._epochs
+
     def _recover(self, recovery: Recovery) -> Iterator[None]:
         try:
             found = self._file.segments(recovery, self._region)
+            self._epochs = self._file.epochs(found)
             for segment in found:
                 if segment.path.name in recovery.done:
                     continue

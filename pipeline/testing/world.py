@@ -16,24 +16,26 @@ from typing import Any
 from pipeline.adapters.ledger_sql import SqlLedger
 from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.outbox_sqlite import OutboxSettings, SqliteOutbox, create_outbox
-from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.adapters.registry_sqlite import SqliteRegistry, create_registry
 from pipeline.center.deliver import Deliver, Delivered
 from pipeline.center.intake import Intake, IntakeResult
 from pipeline.center.validation import Validation, ValidationResult
+from pipeline.region.earlier import Earlier
 from pipeline.region.forked import Forked
 from pipeline.region.packing import draft_of
 from pipeline.region.pull import Pull
 from pipeline.region.pulled import Pulled
 from pipeline.region.push import Push
 from pipeline.region.pushed import Pushed, PushSettings
+from pipeline.region.renumbering import Renumbering
 from pipeline.region.speaker import Speaker
 from pipeline.region.voices import Voice
 from pipeline.testing.clock import ManualClock
+from pipeline.testing.equal import same_records
+from pipeline.testing.folder_names import FolderNames
 from pipeline.testing.memory_link import MemoryLink
 from schemas.identity import PacketId
 from schemas.keys import PrivateKey
-from schemas.packet import read_head
 
 TOKEN = b"a token of at least sixteen bytes"
 
@@ -62,6 +64,8 @@ class World:
         self.instances = self.machines = 0
         self.token = TOKEN
         self.region_folder = folder / "region"
+        #: Epochs of which an old machine's mirror holds packets, oldest first.
+        self.old_epochs: tuple[str, ...] = ()
         self.enqueued: dict[PacketId, dict[str, Any]] = {}
         #: What machines had that are gone: some of it the center has, some is lost.
         self.lost: dict[PacketId, dict[str, Any]] = {}
@@ -104,11 +108,17 @@ class World:
             token=self.token,
             rng=self.rng,
             told=self.outbox.announced,
-            voices=(Forked(self.outbox, self.outbox.doubts, self.registry), *self.voices),
+            voices=(*self._own_voices(), *self.voices),
         )
         self.pull = Pull(
             self.outbox, self.registry, down, speaker, self.clock, self.region_key, center, rng=self.rng
         )
+
+    def _own_voices(self) -> tuple[Voice, ...]:
+        """What speaks in every region's wants."""
+        names = FolderNames(self.region_folder)
+        doubts = Forked(self.outbox, self.outbox.doubts, self.registry)
+        return doubts, Renumbering(names), Earlier(names, lambda: self.old_epochs)
 
     def kill_region(self) -> None:
         """`kill -9` of the region's worker: what its stores hold is all that is left."""
@@ -277,18 +287,4 @@ class World:
     def check_records(self, more_here: int = 0) -> None:
         """The registry's records are the center's, to the last byte of what is kept of their packets, beside
         `more_here` that the center has lost. Raises `AssertionError` that names the first that is not."""
-        reader = RegistryReader(self.region_folder)
-        try:
-            here = {
-                one.nik: (one.version, one.status, PacketId(self.region, one.epoch, one.seq), one.head)
-                for one in reader.records(1_000_000)
-            }
-        finally:
-            reader.close()
-        rows = self.ledger.reader.records(region=self.region, limit=1_000_000)
-        for row in rows:
-            assert row.nik in here, f"the record of {row.nik} is missing"
-            *said, head = here[row.nik]
-            assert said == [row.version, row.status, row.source], f"{row.nik}: {said} here, {row} there"
-            assert read_head(head) == row.packet, f"{row.nik}: other contents than the center's"
-        assert len(rows) + more_here == len(here), f"{len(here)} records here, {len(rows)} there"
+        same_records(self.region_folder, self.ledger.reader, self.region, more_here)
