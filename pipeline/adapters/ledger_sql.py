@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 from pipeline.adapters import (
     ledger_announced,
     ledger_backlog,
+    ledger_epochs,
     ledger_feed,
     ledger_rebuild,
     ledger_regions,
@@ -143,6 +144,8 @@ class SqlLedger:
                 raise NotFound(f"region {region} is not admitted: `titian admit {region}`")
             current_id = None if current is None else current.id
             taken, values = ledger_regions.take_wants(connection, books, row, wants, current_id, last_session)
+            speaks = values.get("epoch", row.epoch)
+            ledger_epochs.place(connection, region, speaks, items, current_id)
             batch = Batch(connection, books)
             batch.take(items)
             facts_no = batch.finish(row.facts_no)

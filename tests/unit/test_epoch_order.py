@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 from sqlalchemy import select
 
+from pipeline.adapters.ledger_bundles import LedgerBundles
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_tables import EPOCH
+from pipeline.center.importing import Import
 from pipeline.region.earlier import Earlier
-from schemas.messages import EARLIER_MAX, Ack, Since, Want
-from tests.unit.ledger_rig import REGION, Rig, packet
+from schemas.keys import PrivateKey
+from schemas.messages import EARLIER_MAX, Ack, Join, Since, Want
+from tests.unit.ledger_rig import CENTER_KEY, REGION, REGION_KEY, Rig, packet
 from tests.unit.losses_rig import FIRST, SECOND, THIRD, lost, names
 
 # --- the ledger -----------------------------------------------------------------------------------
@@ -45,6 +49,26 @@ def test_an_epoch_that_is_told_late_goes_between_those_that_are_known(rig: Rig) 
 def test_what_comes_of_an_epoch_that_was_told_so_late_is_of_one_that_is_over(rig: Rig) -> None:
     rig.step(rig.want(epoch=SECOND, earlier=[FIRST]), rig.batch({1: packet(1), 3: packet(3)}, epoch=FIRST))
     assert names(lost(rig)) == [(FIRST, 2, 1, "never announced")]
+
+
+def test_what_a_key_signed_that_is_retired_is_of_an_epoch_before_the_one_that_speaks(rig: Rig) -> None:
+    """It comes by a bundle or from a mirror, and nobody had heard of its epoch."""
+    old = PrivateKey.generate(REGION)
+    for key in (old, REGION_KEY):
+        token = b"a token for " + key.id
+        rig.ledger.admit(REGION, token, 1)
+        rig.ledger.bind(
+            REGION, key.public, Join(token=token, sign=key.public.raw.sign, seal=key.public.raw.seal), 1
+        )
+    rig.step(rig.want(epoch=THIRD))
+    with closing(LedgerBundles(rig.place)) as ledger:
+        work = Import(REGION, rig.ledger, ledger, [CENTER_KEY], rig.clock)
+        work.take(rig.batch({1: packet(1)}, epoch=FIRST, ours=old))
+        assert work.finish().new == 1
+    rig.step(rig.batch({1: packet(2)}, epoch=SECOND, ours=old))
+    assert order(rig) == [FIRST, SECOND, THIRD]
+    rig.step(rig.batch({1: packet(3)}, epoch="dddddd"))  # under the key that holds: what follows
+    assert order(rig) == [FIRST, SECOND, THIRD, "dddddd"]
 
 
 def test_an_epoch_that_was_followed_is_told_that_more_is_known_than_it_has(rig: Rig) -> None:
