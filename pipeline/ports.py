@@ -262,8 +262,8 @@ class Registry(Protocol):
 
     def keep_raw(self, span: Span, sequence: str, frame: bytes, reason: str, now_ms: int) -> bool:
         """A frame that verifies but is not understood: keep it for a later version and move the cursor of
-        `sequence` (`facts` or `records`) past it, under the same condition as above. Of `back` it is kept and
-        nothing moves: its position is no cursor, and goes on with `apply_back`. Returns whether it was kept."""
+        `sequence` (`facts` or `records`) past it, under the same condition as above. A frame of `back` is
+        kept and moves nothing: its position goes on with `apply_back`. Returns whether it was kept."""
 
     def record_count(self) -> int:
         """How many records are held."""
