@@ -200,7 +200,7 @@ def discard(database: Database, number: int) -> None:
 
 def sweep(database: Database, lock: Path) -> int:
     """Take away what dead processes left half uploaded, unless a living one uploads; returns how many."""
-    left: list[Any] = database.db.execute("SELECT id FROM upload").fetchall()
+    left = database.rows("SELECT id FROM upload", (), tuple)
     if not left:
         return 0
     fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,6 +1,7 @@
 """Step 2: how the outbox lies on disk (`outbox.db`). Whoever changes it appends a migration.
 
-    meta(key, value)            region, epoch, made_ms, settled_to
+    meta(key, value)            region, epoch, made_ms, settled_to; `loss`, while it is not known which of the
+                                lost packets of this epoch the center has: epoch, last seq kept, last promised
     epoch(epoch, began_ms, why) every life of this outbox, oldest first; the last one is the current
     packet(seq, ...)            one small row a packet; sending does not touch it, the center's word does
         lane, kind, size        Lane, the packet's kind, bytes of its stored bytes
@@ -12,7 +13,8 @@
     body(seq, stored)           the stored bytes of a packet of at most 256 KiB
     piece(id, bytes)            those of a larger one: id = upload * 4096 + n; all but the last have 256 KiB
     upload(id, began_ms)        an upload that has no packet yet: in progress, or left over by a dead process
-    past(...), past_body(id, stored)    packets of earlier epochs; `now_seq`: its seq in the next one
+    past(...), past_body(id, stored)    packets of earlier epochs; `now_seq`: its seq in the next one. The
+                                index `past_key` is made with the second epoch (`outbox_loss`)
     packet.final_ms             when the center's final word was settled here (NULL: none yet)
     packet.pruned_ms            when its attachments were deleted after that (NULL: they are here)
     past.word_ms                when the center's latest word on a packet of an earlier epoch was settled here

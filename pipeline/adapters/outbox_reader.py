@@ -54,8 +54,8 @@ class Found(NamedTuple):
 class Event(NamedTuple):
     """Something that happened at `at_ms` to the packets `seqs`: `enqueued`, `announced`, `sent` (detail: the
     entry), `requeued`, the name of a status (detail: the fact's position), `fork`, `taken back`, `retried`,
-    `loss`, `aside` (detail: what is damaged), `not resendable`, `pruned`, `in doubt`, `doubt is over`,
-    `new epoch` (detail: sentences for people)."""
+    `loss`, `aside` (detail: what is damaged), `reindexed` (of no packet), `not resendable`, `pruned`,
+    `in doubt`, `doubt is over`, `new epoch` (detail: sentences for people)."""
 
     id: int
     at_ms: int
@@ -128,8 +128,8 @@ class OutboxReader:
             tallies = {str(what): int(n) for what, n in _rows(db.execute("SELECT what, n FROM tally"))}
             highest = int(db.execute("SELECT max(seq) FROM packet").get or 0)
             doubt = in_doubt(db)
-        made_ms, settled = held["made_ms"], held["settled_to"]
-        return Meta(held["region"], epochs[-1], epochs, made_ms, highest, settled, tallies, doubt)
+            made_ms, settled = int(held["made_ms"]), int(held["settled_to"])
+            return Meta(held["region"], epochs[-1], epochs, made_ms, highest, settled, tallies, doubt)
 
     def counts(self) -> dict[Lane, LaneCounts]:
         """How much there is of each lane, by what the center said of it."""
@@ -142,8 +142,8 @@ class OutboxReader:
         with self._database.read() as db:
             old = _rows(db.execute(_PAST_ASIDE, (limit,)))
             rows = _rows(db.execute(_ASIDE, (limit - len(old),)))
-        found = [Aside(_past(row[:-1], row[-1], meta), 0, _DAMAGED_BEFORE) for row in old]
-        return found + [Aside(self._found(row[:-2], meta), row[-2], row[-1]) for row in rows]
+            found = [Aside(_past(row[:-1], row[-1], meta), 0, _DAMAGED_BEFORE) for row in old]
+            return found + [Aside(_held(db, row[:-2], meta), row[-2], row[-1]) for row in rows]
 
     def oldest(self, lane: Lane) -> int | None:
         """When the oldest packet that waits in the lane was enqueued (`at_ms`); `None` if none waits."""
@@ -162,11 +162,11 @@ class OutboxReader:
 
     def rates(self, since_minute: int) -> list[Rate]:
         """What moved from `since_minute` on (minutes since 1970), oldest first; at most 48 hours are kept."""
-        rows: list[Any] = self._database.db.execute(
+        return self._database.rows(
             "SELECT minute, lane, what, packets, bytes FROM rate WHERE minute >= ? ORDER BY minute",
             (since_minute,),
-        ).fetchall()
-        return [Rate(minute, Lane(lane), what, n, size) for minute, lane, what, n, size in rows]
+            lambda row: Rate(row[0], Lane(row[1]), *row[2:]),
+        )
 
     def find(self, packet: PacketId) -> Found | None:
         """The packet of that identity, also of an earlier epoch of this outbox."""
@@ -174,23 +174,25 @@ class OutboxReader:
         if packet.region != meta.region:
             return None
         if packet.epoch == meta.epoch:
-            return self._one(f"SELECT {_FOUND} FROM packet WHERE seq = ?", (packet.seq,), meta)
-        row: Any = self._database.db.execute(
-            f"SELECT {_FOUND}, now_seq FROM past WHERE epoch = ? AND seq = ?", (packet.epoch, packet.seq)
-        ).fetchone()
-        return None if row is None else _past(row, packet.epoch, meta)
+            found = self._all(f"SELECT {_FOUND} FROM packet WHERE seq = ?", (packet.seq,), meta)
+            return found[0] if found else None
+        found = self._database.rows(
+            f"SELECT {_FOUND}, now_seq FROM past WHERE epoch = ? AND seq = ?",
+            (packet.epoch, packet.seq),
+            lambda row: _past(row, packet.epoch, meta),
+        )
+        return found[0] if found else None
 
     def find_by_nik_hash(self, nik_hash: bytes) -> list[Found]:
         """The packets about one citizen (`schemas.nik.nik_hash`), oldest first, earlier epochs first. Only 8
         bytes of the hash are kept: whose they are, `head` knows."""
         meta, number = self.meta(), nik_number(nik_hash)
-        old: list[Any] = self._database.db.execute(
-            f"SELECT {_FOUND}, now_seq, epoch FROM past WHERE nik = ? ORDER BY id", (number,)
-        ).fetchall()
-        rows: list[Any] = self._database.db.execute(
-            f"SELECT {_FOUND} FROM packet WHERE nik = ? ORDER BY seq", (number,)
-        ).fetchall()
-        return [_past(row[:-1], row[-1], meta) for row in old] + [self._found(row, meta) for row in rows]
+        old = self._database.rows(
+            f"SELECT {_FOUND}, now_seq, epoch FROM past WHERE nik = ? ORDER BY id",
+            (number,),
+            lambda row: _past(row[:-1], row[-1], meta),
+        )
+        return old + self._all(f"SELECT {_FOUND} FROM packet WHERE nik = ? ORDER BY seq", (number,), meta)
 
     def head(self, seq: int) -> bytes | None:
         """Length and head of the stored bytes of a packet of this epoch; `None` if it is not here."""
@@ -200,66 +202,70 @@ class OutboxReader:
     def dead(self, limit: int) -> list[Found]:
         """The first `limit` packets that the center refused, by seq."""
         meta = self.meta()
-        rows: list[Any] = self._database.db.execute(
-            f"SELECT {_FOUND} FROM packet WHERE status = {int(Status.REFUSED)} ORDER BY seq LIMIT ?", (limit,)
-        ).fetchall()
-        return [self._found(row, meta) for row in rows]
+        query = f"SELECT {_FOUND} FROM packet WHERE status = {int(Status.REFUSED)} ORDER BY seq LIMIT ?"
+        return self._all(query, (limit,), meta)
 
     def place_of(self, seq: int) -> Place | None:
         """Where the bytes of a packet of this epoch are; `None` if there is no such packet."""
         with self._database.read() as db:
-            row: Any = db.execute("SELECT lane, size, status FROM packet WHERE seq = ?", (seq,)).fetchone()
-            if row is None:
-                return None
-            lane, size, status = row
-            if status is not None:
-                return Place.IN_STREAM
-            if is_aside(db, seq):
-                return Place.WAITING
-            whole = waits(db, lane, seq)
-            if size <= BATCHED_PACKET_BYTES_MAX:
-                return Place.WAITING if whole else Place.IN_STREAM
-            waiting = total(large_of(db, seq, size, waits=whole)[1])
-        if waiting == 0:
-            return Place.IN_STREAM
-        return Place.WAITING if waiting == size else Place.PARTLY_IN_STREAM
+            return _place_of(db, seq)
 
     def events_of(self, seq: int) -> list[Event]:
         """What happened to a packet of this epoch, oldest first, as far as events are kept."""
-        rows: list[Any] = self._database.db.execute(
+        found = self._database.rows(
             "SELECT id, at_ms, what, ranges, detail FROM event WHERE first <= ?1 AND last >= ?1 ORDER BY id",
             (seq,),
-        ).fetchall()
-        return [one for one in map(_event, rows) if contains(one.seqs, seq)]
+            _event,
+        )
+        return [one for one in found if contains(one.seqs, seq)]
 
     def events(self, after: int = 0, limit: int = 1_000) -> list[Event]:
         """Events of an id above `after`, oldest first."""
-        rows: list[Any] = self._database.db.execute(
+        return self._database.rows(
             "SELECT id, at_ms, what, ranges, detail FROM event WHERE id > ? ORDER BY id LIMIT ?",
             (after, limit),
-        ).fetchall()
-        return [_event(row) for row in rows]
+            _event,
+        )
 
     def sent_frames(self) -> list[Sent]:
         """Every frame on its way, oldest entry first."""
-        return in_flight(self._database.db)
+        with self._database.read() as db:
+            return in_flight(db)
 
     def settled_to(self) -> int:
         """The position up to which the center's facts are settled here."""
-        return settled_to(self._database.db)
+        with self._database.read() as db:
+            return settled_to(db)
 
-    def _one(self, query: str, values: tuple[Any, ...], meta: Meta) -> Found | None:
-        row: Any = self._database.db.execute(query, values).fetchone()
-        return None if row is None else self._found(row, meta)
-
-    def _found(self, row: Any, meta: Meta) -> Found:
-        place = self.place_of(row[0])
-        assert place is not None
-        return _as_found(row, PacketId(meta.region, meta.epoch, row[0]), place, None)
+    def _all(self, query: str, values: tuple[Any, ...], meta: Meta) -> list[Found]:
+        with self._database.read() as db:
+            return [_held(db, row, meta) for row in _rows(db.execute(query, values))]
 
 
 def _rows(found: apsw.Cursor) -> list[Any]:
     return found.fetchall()
+
+
+def _place_of(db: apsw.Connection, seq: int) -> Place | None:
+    row: Any = db.execute("SELECT lane, size, status FROM packet WHERE seq = ?", (seq,)).fetchone()
+    if row is None:
+        return None
+    lane, size, status = row
+    if status is not None:
+        return Place.IN_STREAM
+    if is_aside(db, seq):
+        return Place.WAITING
+    whole = waits(db, lane, seq)
+    if size <= BATCHED_PACKET_BYTES_MAX:
+        return Place.WAITING if whole else Place.IN_STREAM
+    waiting = total(large_of(db, seq, size, waits=whole)[1])
+    if waiting == 0:
+        return Place.IN_STREAM
+    return Place.WAITING if waiting == size else Place.PARTLY_IN_STREAM
+
+
+def _held(db: apsw.Connection, row: Any, meta: Meta) -> Found:
+    return _as_found(row, PacketId(meta.region, meta.epoch, row[0]), _place_of(db, row[0]), None)
 
 
 def _as_found(row: Any, identity: PacketId, place: Place | None, now: PacketId | None) -> Found:

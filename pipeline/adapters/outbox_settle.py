@@ -36,11 +36,12 @@ class _Row(NamedTuple):
 
 
 _COLUMNS = ", ".join(_Row._fields)
+SETTLED_TO = "SELECT value FROM meta WHERE key = 'settled_to'"
 
 
 def settled_to(db: apsw.Connection) -> int:
     """The position up to which facts are settled."""
-    return int(db.execute("SELECT value FROM meta WHERE key = 'settled_to'").get)
+    return int(db.execute(SETTLED_TO).get)
 
 
 def settle(

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import apsw
 
 from pipeline.adapters import outbox_claims, outbox_intake, outbox_loss, outbox_settle, outbox_suspect
 from pipeline.adapters.disk import Ballast, check_room
-from pipeline.adapters.high_water import HighWater, HighWaterFiles
+from pipeline.adapters.high_water import HighWaterFiles
 from pipeline.adapters.outbox_aside import RESTATED_MAX, damage_of_large
-from pipeline.adapters.outbox_books import EVENTS_MAX, Books
+from pipeline.adapters.outbox_books import Books
 from pipeline.adapters.outbox_bytes import read_heads, read_span
 from pipeline.adapters.outbox_draft import Draft, Stored, Taken
 from pipeline.adapters.outbox_layout import (
@@ -31,7 +30,11 @@ from pipeline.adapters.outbox_layout import (
     UPLOADS_LOCK_NAME,
 )
 from pipeline.adapters.outbox_making import create_outbox as create_outbox
+from pipeline.adapters.outbox_mend import Mender
 from pipeline.adapters.outbox_retention import OutboxRetention
+from pipeline.adapters.outbox_settings import DEFAULT_SETTINGS as DEFAULT_SETTINGS
+from pipeline.adapters.outbox_settings import Mirrors
+from pipeline.adapters.outbox_settings import OutboxSettings as OutboxSettings
 from pipeline.adapters.outbox_suspect import HeldAnnounced, OutboxDoubts
 from pipeline.adapters.sqlite import Database
 from pipeline.errors import DiskFull, NotFound
@@ -39,36 +42,6 @@ from pipeline.ports import Batch, Chunk, EntryId, Sent, Settled
 from schemas.feed import FactGroup
 from schemas.lanes import Lane
 from schemas.ranges import Ranges
-
-
-@dataclass(frozen=True)
-class OutboxSettings:
-    """What bounds an outbox. New packets are refused while the disk has less than `low_water_bytes` free (0:
-    never); `ballast_bytes` are held in a file that is given up when a full disk stops the sending (0: none);
-    `events_max` events are kept. `high_water` is another place for the file of the highest seq."""
-
-    low_water_bytes: int = 64 * 1024 * 1024
-    ballast_bytes: int = 8 * 1024 * 1024
-    events_max: int = EVENTS_MAX
-    high_water: Path | None = None
-
-
-DEFAULT_SETTINGS = OutboxSettings()
-
-
-class Mirrors(Protocol):
-    """A second disk (`pipeline.region.mirroring`). It never raises: a mirror that fails stops nothing."""
-
-    def keep(
-        self, drafts: Sequence[Draft], outcomes: Sequence[Stored], read: Callable[[int, int, int], bytes]
-    ) -> bool:
-        """Put there what was just committed (`read` gives stored bytes); whether it is there, durably."""
-
-    def promised(self, epoch: str) -> HighWater | None:
-        """The highest seq of `epoch` that was put there by this outbox."""
-
-    def lost(self, epoch: str, seqs: Ranges) -> None:
-        """These are gone from the outbox: what the mirror has of them is sent from there."""
 
 
 class SqliteOutbox:
@@ -87,6 +60,7 @@ class SqliteOutbox:
         self.doubts = OutboxDoubts(self._database, self._write, self._began_epoch)
         self._epoch_lock, self._epoch_n = threading.Lock(), 0
         self._restated: Counter[int] = Counter()
+        self._mender = Mender()
         with self._database.read() as db:
             self.region = str(db.execute("SELECT value FROM meta WHERE key = 'region'").get)
             self.epoch = ""
@@ -159,11 +133,11 @@ class SqliteOutbox:
 
     def data_version(self) -> int:
         """See the port."""
-        return int(self._database.db.pragma("data_version"))
+        return int(self._database.value("PRAGMA data_version"))
 
     def highest_seq(self) -> int:
         """See the port."""
-        return int(self._database.db.execute("SELECT max(seq) FROM packet").get or 0)
+        return int(self._database.value("SELECT max(seq) FROM packet") or 0)
 
     def claim(
         self,
@@ -174,20 +148,28 @@ class SqliteOutbox:
         now_ms: int,
     ) -> Batch | Chunk | None:
         """See the port. Bounds are bytes."""
-        if not outbox_claims.something_waits(self._database.db, lanes):
+        if not outbox_claims.something_waits(self._database, lanes):
             return None
-        with self._write(now_ms) as (db, books):
-            if outbox_suspect.in_doubt(db):
-                return None
-            for lane in lanes:
-                claimed = outbox_claims.claim(db, books, entry, lane, batch_bytes_max, chunk_bytes_max)
-                if claimed is not None:
-                    return claimed
-        return None
+
+        def attempt() -> Batch | Chunk | None:
+            with self._write(now_ms) as (db, books):
+                if outbox_suspect.in_doubt(db):
+                    return None
+                for lane in lanes:
+                    claimed = outbox_claims.claim(db, books, entry, lane, batch_bytes_max, chunk_bytes_max)
+                    if claimed is not None:
+                        return claimed
+            return None
+
+        def still_waits() -> bool:
+            return outbox_claims.something_waits(self._database, lanes) and not self.doubts.there_are()
+
+        return self._mender.claim(attempt, still_waits, lambda: self._write(now_ms))
 
     def in_flight(self) -> list[Sent]:
         """See the port; `seqs` are those of which the center has said nothing yet."""
-        return outbox_claims.in_flight(self._database.db)
+        with self._database.read() as db:
+            return outbox_claims.in_flight(db)
 
     def cover(self, partly: dict[int, Ranges], done: Sequence[EntryId]) -> None:
         """See the port."""
@@ -219,7 +201,7 @@ class SqliteOutbox:
 
     def settled_to(self) -> int:
         """See the port."""
-        return outbox_settle.settled_to(self._database.db)
+        return int(self._database.value(outbox_settle.SETTLED_TO))
 
     def take_back(self, above: int, now_ms: int) -> int:
         """See the port."""
@@ -296,5 +278,6 @@ class SqliteOutbox:
             self._high_water.raise_to(taken[-1].epoch, taken[-1].seq, sync=not there)
 
     def _began_epoch(self) -> None:
-        self._follow_epoch(self._database.db)
+        with self._database.read() as db:
+            self._follow_epoch(db)
         self._high_water.raise_to(self.epoch, self.highest_seq())

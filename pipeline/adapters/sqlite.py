@@ -16,20 +16,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import apsw
 
-from pipeline.errors import DiskFull, NotFound, StoreDamaged, StoreError
+from pipeline.adapters.sqlite_errors import BUSY_S, FOREIGN, REBUILD, as_ours
+from pipeline.errors import NotFound, StoreDamaged, StoreError
+from schemas.errors import SchemaError
 
 #: Older libraries (3.7.0 to 3.51.2) can corrupt a WAL when it is reset.
 SQLITE_LEAST = (3, 51, 3)
-#: How long a writer waits for another one, in seconds, before it says so.
-BUSY_S = 30.0
 _BUSY_POLL_S = 0.000_5
 _BUSY_POLL_S_MAX = 0.002
-
-#: What to do about a file that is not whole any more.
-_REBUILD = "Stop this side, keep the folder, and rebuild it in an empty one: titian init region --rebuild"
 
 #: Connections that belong to another process (before a fork): kept so that nothing closes them here.
 _left_alone: list[apsw.Connection] = []
@@ -54,6 +52,9 @@ class Layout:
 
 #: Which file a path led to: device and inode.
 _Place = tuple[int, int]
+
+
+T = TypeVar("T")
 
 
 class _Local(threading.local):
@@ -135,6 +136,22 @@ class Database:
                 if db.in_transaction:
                     db.execute("COMMIT")
 
+    def value(self, query: str, values: Sequence[Any] = ()) -> Any:
+        """The first column of the first row (`None`: there is none), in no transaction: microseconds."""
+        db = self.db
+        try:
+            return db.execute(query, values).get
+        except FOREIGN as why:
+            raise self._translate(why) from why
+
+    def rows(self, query: str, values: Sequence[Any], make: Callable[[Any], T]) -> list[T]:
+        """What `make` makes of each row, in no transaction."""
+        db = self.db
+        try:
+            return [make(row) for row in db.execute(query, values)]
+        except FOREIGN as why:
+            raise self._translate(why) from why
+
     def close(self) -> None:
         """Close this thread's connection (others close with their threads)."""
         connection, self._local.connection = self._local.connection, None
@@ -185,7 +202,7 @@ class Database:
         if db.pragma("application_id") != self.layout.application_id:
             raise StoreDamaged(
                 f"{self.path} is no {self.layout.name} of Titian: it is empty or another program's file. "
-                f"{_REBUILD}"
+                f"{REBUILD}"
             )
         if db.pragma("journal_mode") != "wal":
             raise StoreDamaged(f"{self.path} is not in WAL mode: it was changed by something else")
@@ -237,7 +254,7 @@ class Database:
             raise apsw.BusyError("the log cannot be emptied")
         said = db.execute("PRAGMA quick_check(1)").get
         if said != "ok":
-            raise StoreDamaged(f"{self.path} did not survive an I/O error: {said}. {_REBUILD}")
+            raise StoreDamaged(f"{self.path} did not survive an I/O error: {said}. {REBUILD}")
 
     # --- errors -------------------------------------------------------------------------------------
 
@@ -245,31 +262,15 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except apsw.Error as why:
-            if isinstance(why, apsw.IOError):
-                self._stop_using()
-            raise self._ours(why) from why
-        except UnicodeDecodeError as why:  # a flipped bit has made a text of something
-            raise StoreDamaged(f"{self.path} is damaged ({why}). {_REBUILD}") from why
+        except SchemaError:
+            raise  # what was to be stored is wrong, not the store
+        except FOREIGN as why:
+            raise self._translate(why) from why
 
-    def _ours(self, why: apsw.Error) -> StoreError:
-        where = self.path
-        if isinstance(why, apsw.FullError):
-            return DiskFull(
-                f"the disk that holds {where} is full; nothing was stored. Free space, then run it again"
-            )
-        if isinstance(why, apsw.BusyError | apsw.LockedError):
-            return StoreError(f"another program has held {where} for {BUSY_S:.0f} s; find and stop it")
-        if isinstance(why, apsw.CorruptError | apsw.NotADBError):
-            return StoreDamaged(f"{where} is damaged ({why}). {_REBUILD}")
+    def _translate(self, why: Exception) -> StoreError:
         if isinstance(why, apsw.IOError):
-            return StoreError(
-                f"the disk could not read or write {where} ({why}). Look at the disk, then run it again: it "
-                "is not known whether this was stored"
-            )
-        if isinstance(why, apsw.ReadOnlyError | apsw.CantOpenError | apsw.PermissionsError):
-            return StoreError(f"{where} cannot be opened for writing ({why}); look at its owner and mode")
-        return StoreError(f"{where}: {type(why).__name__}: {why}")
+            self._stop_using()
+        return as_ours(self.path, why)
 
 
 def _place_of(path: Path | str) -> _Place | None:
