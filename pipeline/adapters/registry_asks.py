@@ -118,7 +118,7 @@ def _replace(db: apsw.Connection, found: RecordChange, now_ms: int) -> None:
     (row,) = record_rows(INTEGER_MAX, (found,))
     nik, version, _, *rest = row
     held: Any = db.execute(
-        "SELECT version, status, epoch, seq, head FROM record WHERE nik = ?", (nik,)
+        "SELECT version, status, epoch, seq, head, leaf FROM record WHERE nik = ?", (nik,)
     ).fetchone()
     if held is not None and list(held) != [version, *rest]:
         db.execute("UPDATE record SET open = 1 WHERE nik = ?", (nik,))

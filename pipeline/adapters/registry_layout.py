@@ -2,10 +2,12 @@
 
 meta(key, value)            facts, records: the two cursors; made_ms
 since(n, incarnation, facts, records)   the history of incarnations, oldest first
-record(id, nik, version, record_no, status, epoch, seq, open, head)     one row a citizen, in the order in
+record(id, nik, version, record_no, status, epoch, seq, open, head, leaf)   one row a citizen, in the order in
                             which they first came; the NIK is a whole number of 16 digits; `record_no` is
                             the position up to which the frame went that brought it; `open` after a rewind:
-                            any version is taken; rows are never deleted, so the newest id is their count
+                            any version is taken; rows are never deleted, so the newest id is their count;
+                            `leaf` is `schemas.feed.record_leaf` of the row, by which damage on this disk is
+                            noticed (NULL: written by a version that did not keep it)
 fact(position, n, epoch, status, reasons, seqs, hash)   groups of facts until the outbox has settled them
             meta also holds `fresh` (1: nothing yet, see `start_at`), `back` (JSON of `schemas.messages.Back`)
             and `rebuilt_ms`, when the last pass of a rebuild was done
@@ -60,4 +62,5 @@ CREATE TABLE piece(
   attachment INTEGER, start INTEGER, bytes BLOB NOT NULL, PRIMARY KEY(attachment, start)) WITHOUT ROWID;
 INSERT INTO meta VALUES ('fresh', 0);
 """
-LAYOUT = Layout("registry", 0x7469_7267, (_FIRST, _REBUILD))
+_LEAF = "ALTER TABLE record ADD COLUMN leaf INTEGER"
+LAYOUT = Layout("registry", 0x7469_7267, (_FIRST, _REBUILD, _LEAF))

@@ -13,6 +13,8 @@ from pipeline.adapters.registry_rows import meta, read_cursors
 from pipeline.adapters.sqlite import Database
 from pipeline.errors import StoreDamaged
 from pipeline.ports import Cursors
+from schemas.errors import SchemaError
+from schemas.feed import RecordChange, record_leaf
 from schemas.messages import Back
 from schemas.verdicts import Status
 
@@ -84,7 +86,7 @@ class HeldAttachment(NamedTuple):
     id: int
 
 
-_COLUMNS = "id, nik, version, status, epoch, seq, record_no, head"
+_COLUMNS = "id, nik, version, status, epoch, seq, record_no, head, leaf"
 
 
 class RegistryReader:
@@ -100,23 +102,19 @@ class RegistryReader:
 
     def count(self) -> int:
         """How many records there are."""
-        return int(self._database.db.execute("SELECT max(id) FROM record").get or 0)
+        return int(self._database.value("SELECT max(id) FROM record") or 0)
 
     def record(self, nik: str) -> Record | None:
         """The record of one citizen."""
         if not (len(nik) == 16 and nik.isascii() and nik.isdigit()):
             return None
-        row: Any = self._database.db.execute(
-            f"SELECT {_COLUMNS} FROM record WHERE nik = ?", (int(nik),)
-        ).fetchone()
-        return None if row is None else _record(row)
+        found = self._database.rows(f"SELECT {_COLUMNS} FROM record WHERE nik = ?", (int(nik),), _record)
+        return found[0] if found else None
 
     def records(self, limit: int, after: int = 0) -> Iterator[Record]:
         """Up to `limit` records of an `id` above `after`, in the order in which they first came."""
-        rows: list[Any] = self._database.db.execute(
-            f"SELECT {_COLUMNS} FROM record WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
-        ).fetchall()
-        return map(_record, rows)
+        query = f"SELECT {_COLUMNS} FROM record WHERE id > ? ORDER BY id LIMIT ?"
+        return map(_record, self._database.rows(query, (after, limit), tuple))
 
     def cursors(self) -> Cursors:
         """How far the region has got in the center's two sequences."""
@@ -132,11 +130,11 @@ class RegistryReader:
 
     def attachments(self, epoch: str, seq: int) -> list[HeldAttachment]:
         """What came back of the attachments of packet `(epoch, seq)`."""
-        rows: list[Any] = self._database.db.execute(
+        return self._database.rows(
             "SELECT name, media_type, size, digest, whole, id FROM attachment WHERE epoch = ? AND seq = ?",
             (epoch, seq),
-        ).fetchall()
-        return [HeldAttachment(*row) for row in rows]
+            HeldAttachment._make,
+        )
 
     def attachment_bytes(self, number: int) -> Iterator[bytes]:
         """The bytes of attachment `number` (`HeldAttachment.id`), in pieces, as far as they are here."""
@@ -150,37 +148,44 @@ class RegistryReader:
 
     def unsettled(self) -> int:
         """Groups of facts that the outbox has not settled yet."""
-        return int(self._database.db.execute("SELECT count(*) FROM fact").get or 0)
+        return int(self._database.value("SELECT count(*) FROM fact") or 0)
 
     def raw(self, limit: int = 100) -> list[Raw]:
         """Frames that are kept raw, oldest first."""
-        rows: list[Any] = self._database.db.execute(
+        return self._database.rows(
             "SELECT id, sequence, start, upto, at_ms, reason, length(frame) FROM raw ORDER BY id LIMIT ?",
             (limit,),
-        ).fetchall()
-        return [Raw(*row) for row in rows]
+            Raw._make,
+        )
 
     def events(self, after: int = 0, limit: int = 1_000) -> list[RegistryEvent]:
         """Events of an id above `after`, oldest first."""
-        rows: list[Any] = self._database.db.execute(
-            "SELECT id, at_ms, what, detail FROM event WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
-        ).fetchall()
-        return [RegistryEvent(*row) for row in rows]
+        return self._database.rows(
+            "SELECT id, at_ms, what, detail FROM event WHERE id > ? ORDER BY id LIMIT ?",
+            (after, limit),
+            RegistryEvent._make,
+        )
 
     def rates(self, since_minute: int) -> list[RegistryRate]:
         """What was applied from `since_minute` on (minutes since 1970), oldest first."""
-        rows: list[Any] = self._database.db.execute(
-            "SELECT minute, what, n, bytes FROM rate WHERE minute >= ? ORDER BY minute", (since_minute,)
-        ).fetchall()
-        return [RegistryRate(*row) for row in rows]
+        return self._database.rows(
+            "SELECT minute, what, n, bytes FROM rate WHERE minute >= ? ORDER BY minute",
+            (since_minute,),
+            RegistryRate._make,
+        )
 
 
 def _record(row: Any) -> Record:
-    number, nik, version, status, epoch, seq, record_no, head = row
+    number, nik, version, status, epoch, seq, record_no, head, leaf = row
     try:
-        return Record(number, f"{nik:016d}", version, Status(status), epoch, seq, record_no, head)
-    except (TypeError, ValueError):
+        shown = f"{nik:016d}"
+        change = RecordChange(version, Status(status), epoch, seq, head)
+        right = leaf is None or record_leaf(change, shown) == leaf
+    except (TypeError, ValueError, AttributeError, OverflowError, SchemaError):
+        right = False
+    if not right:
         raise StoreDamaged(
-            f"record {number} of the registry does not read: its row is damaged on this disk. The center has "
-            "it: titian reconcile finds and mends it"
-        ) from None
+            f"the record of {nik} does not read: its bytes are damaged on this disk. Fetch it from the "
+            f"center: titian records --nik {nik} --fetch"
+        )
+    return Record(number, shown, version, change.status, epoch, seq, record_no, head)

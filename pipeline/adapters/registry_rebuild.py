@@ -19,6 +19,7 @@ from pipeline.adapters.registry_rows import (
     cursor_of,
     history_of,
     meta,
+    packets_of,
     put_meta,
     put_records,
     record_rows,
@@ -29,7 +30,7 @@ from pipeline.region.rebuild import advanced, begun, position_of
 from schemas.back import CARD_ATTACHMENTS, PASS_OPEN, BackFrame, Piece
 from schemas.feed import RecordChange
 from schemas.messages import HISTORY_MAX, Back, Since
-from schemas.packet import read_head
+from schemas.packet import Packet
 
 #: What `attachment.whole` says.
 COMING, WHOLE, DAMAGED = 0, 1, 2
@@ -54,10 +55,11 @@ def apply_back(db: apsw.Connection, frame: BackFrame, now_ms: int) -> bool:
     if back is None or frame.start.behind(position_of(back)) or not frame.to.behind(position_of(back)):
         return False
     if frame.records:
+        packets = packets_of(frame.records)
         # The number of none of them is above this one, and a rewind opens what is numbered above its point.
-        put_records(db, record_rows(frame.start.floor, frame.records), now_ms)
-    if frame.start.pass_no == PASS_OPEN:
-        _expect_pictures(db, frame.records, now_ms)
+        put_records(db, record_rows(frame.start.floor, frame.records, packets), now_ms)
+        if frame.start.pass_no == PASS_OPEN:
+            _expect_pictures(db, frame.records, packets, now_ms)
     put_pieces(db, frame.pieces, 0, now_ms)
     _go(db, back, advanced(back, frame, now_ms), now_ms)
     return True
@@ -119,20 +121,21 @@ def read_pieces(db: apsw.Connection, number: int) -> Iterator[bytes]:
             at = start + len(data)
 
 
-def _expect_pictures(db: apsw.Connection, records: Sequence[RecordChange], now_ms: int) -> None:
+def _expect_pictures(
+    db: apsw.Connection, records: Sequence[RecordChange], packets: Sequence[Packet], now_ms: int
+) -> None:
     """Rows for what a card shows of open cases: pieces name the packet and not the citizen."""
-    for record in records:
-        packet = read_head(record.head or b"", check=False)
-        rows = [
-            (int(packet.nik), record.epoch, record.seq, at.name, at.media_type, at.size, at.digest, now_ms)
-            for at in packet.attachments
-            if at.name in CARD_ATTACHMENTS
-        ]
-        db.executemany(
-            "INSERT OR IGNORE INTO attachment(nik, epoch, seq, name, media_type, size, digest, at_ms) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
+    rows = [
+        (int(packet.nik), record.epoch, record.seq, at.name, at.media_type, at.size, at.digest, now_ms)
+        for record, packet in zip(records, packets, strict=True)
+        for at in packet.attachments
+        if at.name in CARD_ATTACHMENTS
+    ]
+    db.executemany(
+        "INSERT OR IGNORE INTO attachment(nik, epoch, seq, name, media_type, size, digest, at_ms) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    )
 
 
 def _attachment(db: apsw.Connection, piece: Piece, nik: int, now_ms: int) -> int | None:

@@ -11,16 +11,17 @@ from pydantic import ValidationError
 from pipeline.adapters.outbox_books import RATE_MINUTES_MAX
 from pipeline.errors import StoreDamaged
 from pipeline.ports import Cursors
-from schemas.feed import RecordChange
+from schemas.feed import RecordChange, record_leaf
 from schemas.messages import Back, Since
-from schemas.packet import read_head
+from schemas.packet import Packet, read_head
 
 EVENTS_MAX = 100_000
 
 _UPSERT = """
-INSERT INTO record(nik, version, record_no, status, epoch, seq, head) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO record(nik, version, record_no, status, epoch, seq, head, leaf) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT(nik) DO UPDATE SET version = excluded.version, record_no = excluded.record_no,
-  status = excluded.status, epoch = excluded.epoch, seq = excluded.seq, open = 0, head = excluded.head
+  status = excluded.status, epoch = excluded.epoch, seq = excluded.seq, open = 0, head = excluded.head,
+  leaf = excluded.leaf
 WHERE excluded.version > record.version OR record.open
 """
 
@@ -77,16 +78,25 @@ def set_history(db: apsw.Connection, history: Sequence[Since]) -> None:
     db.executemany("INSERT INTO since(incarnation, facts, records) VALUES (?, ?, ?)", rows)
 
 
-def record_rows(record_no: int, changes: Iterable[RecordChange]) -> list[tuple[Any, ...]]:
-    """Rows of records that are numbered `record_no` at most. Raises `ValueError` for one without its head,
+def packets_of(changes: Iterable[RecordChange]) -> list[Packet]:
+    """What the heads of these records say. Raises `InvalidPacket`, or `ValueError` for one without its head,
     which is a defect of the caller."""
-    return [_record_row(record_no, change) for change in changes]
+    return [_packet(change) for change in changes]
+
+
+def record_rows(
+    record_no: int, changes: Sequence[RecordChange], packets: Sequence[Packet] | None = None
+) -> list[tuple[Any, ...]]:
+    """Rows of records that are numbered `record_no` at most; `packets` where their heads are read already.
+    Raises as `packets_of` does."""
+    said = packets_of(changes) if packets is None else packets
+    return [_record_row(record_no, change, one.nik) for change, one in zip(changes, said, strict=True)]
 
 
 def put_records(db: apsw.Connection, rows: Sequence[tuple[Any, ...]], now_ms: int) -> None:
     """Apply records whose version is newer than what is held."""
     db.executemany(_UPSERT, rows)
-    count_rate(db, now_ms, "records", len(rows), sum(len(row[-1]) for row in rows))
+    count_rate(db, now_ms, "records", len(rows), sum(len(row[6]) for row in rows))
 
 
 def add_event(db: apsw.Connection, now_ms: int, what: str, detail: str) -> None:
@@ -106,8 +116,12 @@ def count_rate(db: apsw.Connection, now_ms: int, what: str, n: int, size: int) -
     db.execute("DELETE FROM rate WHERE minute < ?", (minute - RATE_MINUTES_MAX,))
 
 
-def _record_row(record_no: int, change: RecordChange) -> tuple[Any, ...]:
+def _packet(change: RecordChange) -> Packet:
     if change.head is None:
         raise ValueError("a record without its head cannot be applied")
-    nik = int(read_head(change.head, check=False).nik)
-    return nik, change.version, record_no, int(change.status), change.epoch, change.seq, change.head
+    return read_head(change.head, check=False)
+
+
+def _record_row(record_no: int, change: RecordChange, nik: str) -> tuple[Any, ...]:
+    version, status, epoch, seq, head = change
+    return int(nik), version, record_no, int(status), epoch, seq, head, record_leaf(change, nik)

@@ -48,7 +48,7 @@ class SqliteRegistry:
 
     def data_version(self) -> int:
         """A number that changes when another connection has written."""
-        return int(self._database.db.pragma("data_version"))
+        return int(self._database.value("PRAGMA data_version"))
 
     def cursors(self) -> Cursors:
         """See the port."""
@@ -110,11 +110,11 @@ class SqliteRegistry:
                 "WHERE position > ?1 ORDER BY position, n LIMIT ?2)) ORDER BY position, n",
                 (position, max(limit, 1)),
             ).fetchall()
-        return [(at, _group(*rest)) for at, *rest in rows]
+            return [(at, _group(*rest)) for at, *rest in rows]
 
     def forget_facts(self, upto: int, epoch: str) -> None:
         """See the port."""
-        if not self._database.db.execute("SELECT 1 FROM fact WHERE position <= ? LIMIT 1", (upto,)).get:
+        if not self._database.value("SELECT 1 FROM fact WHERE position <= ? LIMIT 1", (upto,)):
             return
         with self._database.write() as db:
             db.execute("DELETE FROM fact WHERE position <= ? AND epoch = ?", (upto, epoch))
@@ -136,7 +136,7 @@ class SqliteRegistry:
 
     def record_count(self) -> int:
         """See the port."""
-        return int(self._database.db.execute("SELECT max(id) FROM record").get or 0)
+        return int(self._database.value("SELECT max(id) FROM record") or 0)
 
     # --- the rebuild, and questions that jump the queue -----------------------------------------
 

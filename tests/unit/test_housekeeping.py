@@ -64,7 +64,7 @@ def test_an_attachment_that_came_back_stays_while_its_card_is_to_be_printed(tmp_
     with database.write() as db:
         for nik, status in said.items():
             db.execute(
-                "INSERT INTO record VALUES (NULL, ?, 1, 1, ?, 'aaaaaa', ?, 0, x'')", (nik, status, nik)
+                "INSERT INTO record VALUES (NULL, ?, 1, 1, ?, 'aaaaaa', ?, 0, x'', NULL)", (nik, status, nik)
             )
         for nik in (1, 2, 3):
             db.execute(
