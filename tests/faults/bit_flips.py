@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import apsw
 
+from pipeline.adapters.outbox_layout import FILE_NAME, LAYOUT
 from pipeline.adapters.outbox_sqlite import SqliteOutbox
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.adapters.registry_sqlite import SqliteRegistry
+from pipeline.adapters.sqlite import Database
 from pipeline.errors import StoreError
 from pipeline.ports import Batch, Chunk, EntryId
 from schemas.errors import SchemaError
@@ -108,25 +109,23 @@ def _gather(
 
 def _account(outbox: SqliteOutbox, found: Found, truth: Truth, arrived: dict[int, bytes]) -> None:
     """Packets that did not arrive: somebody must know of each."""
-    db = outbox.connection
-    rows: list[Any] = db.execute("SELECT seq FROM aside").fetchall()
-    found.noticed += [f"packet {seq} was put aside" for (seq,) in rows]
-    if db.execute("SELECT sum(n) FROM tally WHERE what IN ('lost', 'forks')").get:
+    found.noticed += [f"packet {seq} was put aside" for seq in _seqs(outbox, "SELECT seq FROM aside")]
+    if _seqs(outbox, "SELECT n FROM tally WHERE what IN ('lost', 'forks') AND n"):
         found.noticed.append("packets are said to be lost")
     due = set(truth.packets) - truth.settled - set(arrived)
     if not due or found.noticed:
         return
     if packets_compared(outbox) != truth.packets_digest:
         found.late.append(f"packets {sorted(due)} are not sent: they are said to have a word of the center")
-    elif any(seq not in _without_word(outbox) for seq in due):
+    elif due - _seqs(outbox, "SELECT seq FROM packet WHERE status IS NULL"):
         found.wrong.append(f"packets {sorted(due)} are gone")
     else:
         found.late.append(f"packets {sorted(due)} are not sent: they stay without a receipt, as depth shows")
 
 
-def _without_word(outbox: SqliteOutbox) -> set[int]:
-    rows: list[Any] = outbox.connection.execute("SELECT seq FROM packet WHERE status IS NULL").fetchall()
-    return {seq for (seq,) in rows}
+def _seqs(outbox: SqliteOutbox, query: str) -> set[int]:
+    with closing(Database(outbox.folder / FILE_NAME, LAYOUT, readonly=True)) as database:
+        return set(database.rows(query, (), lambda row: int(row[0])))
 
 
 def read_everything(folder: Path, truth: Truth) -> Found:
