@@ -190,7 +190,10 @@ class MirrorFolder:
         except UnicodeDecodeError:
             found = "?"
         if self.id and found != self.id:
-            raise StoreError(f"{self.path} is not the mirror that was there: is its disk mounted?")
+            raise StoreError(
+                f"{self.path} is not the mirror that was there: is its disk mounted? If another disk shall "
+                "take its place, name a folder of another name as `mirror` in the settings, and start again"
+            )
         if not found:
             found = self._make_id(path)
         self.id = found

@@ -2,10 +2,10 @@
 
 recover.json   0600
     {"version": 1, "path": "...", "only": [["k3v9qa", 7, 12]] or null, "done": ["1806-k3v9qa-000001.titian"],
-     "counts": {...}, "why": "", "finished_ms": 0}
+     "counts": {...}, "why": "", "finished_ms": 0, "there": [["k3v9qa", 1, 40]]}
 
-`path` is the mirror's folder; `only` names the packets that count (epoch, first, stop), where not all do. The
-mirror's files are read and left where they are.
+`path` is the mirror's folder; `only` names the packets that count (epoch, first, stop), where not all do;
+`there` those that the center has, by its own answers: files of which it has all may go (`mirroring.Upkeep`).
 """
 
 from __future__ import annotations
@@ -42,6 +42,17 @@ class Recovery:
     counts: dict[str, int] = field(default_factory=dict)
     why: str = ""
     finished_ms: int = 0
+    there: list[Span] = field(default_factory=list)
+
+    def note(self, epoch: str, seqs: Ranges) -> None:
+        """The center has these."""
+        held = merge((*self.held(epoch), *seqs))
+        others = [one for one in self.there if one[0] != epoch]
+        self.there = [*others, *((epoch, start, stop) for start, stop in held)]
+
+    def held(self, epoch: str) -> Ranges:
+        """What of that epoch the center has, as far as it was asked."""
+        return merge((first, stop) for of, first, stop in self.there if of == epoch)
 
     def ranges(self) -> dict[str, Ranges] | None:
         """What counts, by epoch; `None`: everything."""
@@ -68,6 +79,7 @@ class RecoverFile:
                 raise ValueError("another version")
             found = Recovery(**value)
             found.only = None if found.only is None else [(one[0], one[1], one[2]) for one in found.only]
+            found.there = [(one[0], one[1], one[2]) for one in found.there]
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, OSError) as why:
@@ -101,10 +113,11 @@ class RecoverFile:
         """This outbox lost packets that it had put on its own mirror: they are taken from there."""
         with suppress(StoreDamaged):
             found = self.read()
+            there = [] if found is None else found.there
             if found is None or found.finished_ms:
-                self.write(Recovery(str(mirror), [span]))
+                self.write(Recovery(str(mirror), [span], there=there))
             elif found.only is not None and found.path == str(mirror):
-                self.write(Recovery(str(mirror), [*found.only, span]))
+                self.write(Recovery(str(mirror), [*found.only, span], there=there))
 
     def segments(self, recovery: Recovery, region: str) -> list[Segment]:
         """What is there, the oldest epochs' files in no order but by packet within each. Raises `OSError`."""

@@ -1,6 +1,7 @@
 """Step 3: frames for `up` that are not of the outbox, in what its own leave free: the port of such a source.
 
-`push` asks for one when nothing of its own waits and the windows have room. It tells what became of each, and
+`push` asks for one when nothing of its own waits and the windows have room; and, so that a full outbox does
+not keep them for ever, after every `OWN_A_TURN` frames of its own. It tells what became of each, and
 when `up` was seen empty after all of them were accepted: then the center has taken them in.
 """
 
@@ -11,6 +12,9 @@ from typing import Protocol
 
 from pipeline.ports import EntryId
 from schemas.lanes import Lane
+
+#: Frames of the outbox's own between two of others, where both wait: these get a tenth of the frames.
+OWN_A_TURN = 9
 
 
 class FrameSource(Protocol):

@@ -182,6 +182,16 @@ class MirrorState:
         return found if found.path == path else cls(path)
 
 
+class CaughtUp(NamedTuple):
+    """What one step did: packets that were missing and are there now, segments that went, damaged places that
+    were found; `more`: there is more to do already."""
+
+    packets: int = 0
+    removed: int = 0
+    damaged: int = 0
+    more: bool = False
+
+
 def sentence(path: Path, why: Exception) -> str:
     """What is wrong with a mirror, in words that say what to do."""
     if not isinstance(why, OSError):

@@ -27,7 +27,7 @@ from schemas.asks import PACKETS, pack_packets_args, unpack_packets
 from schemas.errors import SchemaError
 from schemas.frame import Header, Kind, split
 from schemas.lanes import Lane
-from schemas.ranges import Ranges, contains, covers, from_numbers, merge, numbers, total
+from schemas.ranges import Ranges, contains, covers, from_numbers, merge, numbers, total, without
 
 #: What lies in memory and on its way at a time, bytes.
 WAVE_BYTES = 256 * 1024
@@ -111,7 +111,7 @@ class Mirrored:
                 if segment.path.name in recovery.done:
                     continue
                 counts = Counter(recovery.counts)
-                yield from self._segment(segment, recovery.ranges(), counts)
+                yield from self._segment(segment, recovery, counts)
                 recovery.counts, recovery.why = dict(counts), ""
                 recovery.done.append(segment.path.name)
                 self._file.write(recovery)
@@ -125,9 +125,9 @@ class Mirrored:
         self._file.event("mirror", sentence(recovery), recovery.finished_ms)
 
     def _segment(
-        self, segment: Segment, only: dict[str, Ranges] | None, counts: Counter[str]
+        self, segment: Segment, recovery: Recovery, counts: Counter[str]
     ) -> Generator[None, None, None]:
-        for epoch, portion in _portions(self._entries(segment, only, counts)):
+        for epoch, portion in _portions(self._entries(segment, recovery.ranges(), counts)):
             seqs = merge(span for one in portion for span in one.seqs)
             lacking = yield from self._lacking(epoch, seqs)
             counts["had"] += total(seqs)
@@ -141,6 +141,7 @@ class Mirrored:
                 tries += cuts == self._cuts  # what a broken line lost says nothing of the frames
             counts["sent"] += before - total(lacking)
             counts["failed"] += total(lacking)
+            recovery.note(epoch, without(seqs, lacking))
             if before and total(lacking) == before and all(one.sound for one in portion):
                 self._not_taken.update(one.signer for one in portion)
 
@@ -261,7 +262,7 @@ def sentence(recovery: Recovery) -> str:
         said += f"; {counts['damaged']:,} places there are damaged"
     if counts["foreign"]:
         said += f"; {counts['foreign']:,} frames are of another region"
-    return f"{said}. Its files are left where they are"
+    return f"{said}. Its files are left where they are; where it is our own mirror now, those go that it has"
 
 
 def _counts(header: Header, only: dict[str, Ranges] | None) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.folder import Folder
@@ -19,14 +19,14 @@ from pipeline.adapters.mirror_notes import MirrorNotes
 from pipeline.adapters.mirror_scan import Scanned, Segment, sweep
 from pipeline.adapters.outbox_custody import OutboxCustody
 from pipeline.adapters.outbox_draft import Draft, Stored, Taken
-from pipeline.adapters.recover_file import RecoverFile
+from pipeline.adapters.recover_file import RecoverFile, Recovery
 from pipeline.errors import StoreDamaged, TitianError
 from pipeline.ports import Clock
 from pipeline.region.framing import Framer
-from pipeline.region.mirror import RETRY_MS, Kept, MirrorState, Read, appends, sentence
+from pipeline.region.mirror import RETRY_MS, CaughtUp, Kept, MirrorState, Read, appends, sentence
 from schemas.errors import SchemaError
 from schemas.keys import PrivateKey, PublicKey
-from schemas.ranges import Ranges
+from schemas.ranges import Ranges, without
 
 #: What one step of the upkeep reads of packets that are missing, bytes.
 STEP_BYTES = 4 * 1024 * 1024
@@ -90,6 +90,12 @@ class Mirror:
         for first, stop in seqs:
             RecoverFile(self._notes.folder).lost(self.folder.path, (epoch, first, stop))
 
+    def there(self) -> Recovery:
+        """What the center has said that it has of packets that are not of this outbox (any more)."""
+        with suppress(StoreDamaged):
+            return RecoverFile(self._notes.folder).read() or Recovery("")
+        return Recovery("")
+
     # --- for the upkeep -------------------------------------------------------------------------
 
     def state(self) -> MirrorState:
@@ -109,9 +115,7 @@ class Mirror:
                     self.folder.append_alone(epoch, one.first, one.frames)
                 else:
                     self.folder.append(epoch, one.first, one.last, tuple(one.frames))
-        except (
-            StoreDamaged
-        ):  # of the outbox: a large packet whose bytes are not whole; sending it will say so
+        except StoreDamaged:  # of the outbox: a large packet is not whole; sending it will say so
             return True
         except _Wrong as why:
             self.failed(why, packets[0].seq)
@@ -155,16 +159,6 @@ class Mirror:
         with self._lock:
             self._state = state
             self._notes.save(state)
-
-
-class CaughtUp(NamedTuple):
-    """What one step did: packets that were missing and are there now, segments that went, damaged places that
-    were found; `more`: there is more to do already."""
-
-    packets: int = 0
-    removed: int = 0
-    damaged: int = 0
-    more: bool = False
 
 
 class Upkeep:
@@ -273,12 +267,17 @@ class Upkeep:
         )
 
     def _prune(self, segments: Sequence[Segment]) -> int:
-        removed = 0
+        """Remove what the center has: by the facts of this outbox, and by its answers about what it lost, and
+        about a machine that is gone. Of those a damaged segment stays: nobody knows what is in it."""
+        removed, there = 0, self._mirror.there()
         for one in segments:
             seqs = self._of(one).inside.seqs
             if one.current or not seqs or (one.epoch != self._epoch and self._done < self._taken_over):
                 continue
-            if not self._outbox.all_received(one.epoch, seqs):
+            rest = without(seqs, there.held(one.epoch))
+            if rest and not self._outbox.all_received(one.epoch, rest):
+                continue
+            if rest != seqs and self._of(one).lost:
                 continue
             self._mirror.folder.remove(one)
             self._scanned.pop(one.path.name, None)

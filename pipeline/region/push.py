@@ -18,7 +18,7 @@ from pipeline.ports import Batch, Chunk, Clock, Cursors, EntryId, Outbox, Regist
 from pipeline.region.announcer import Announcer
 from pipeline.region.announcing import ToldStore
 from pipeline.region.backoff import Backoff
-from pipeline.region.beside import FrameSource, NoFrames
+from pipeline.region.beside import OWN_A_TURN, FrameSource, NoFrames
 from pipeline.region.flights import Flights, by_ctl
 from pipeline.region.framing import Framer, sent_of
 from pipeline.region.holds import Holds
@@ -67,6 +67,7 @@ class Push:
     _rounds_lost: int = 0
     _urgent_is_large: bool = False
     _broke_off: bool = False
+    _own: int = 0  # frames of ours since the last one beside them
     _asked: deque[tuple[EntryId | None, int, bool]] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
@@ -76,13 +77,9 @@ class Push:
         self._holds = Holds(self.speaker, self._flights, self.settings)
         self._framer = Framer(self.outbox.region, self.outbox.epoch, self.ours, self.center)
         self._announcer = Announcer(self.told)
-        voices, most, told = (
-            (Questions(self.registry), *self.voices),
-            self.settings.level_bytes,
-            self._announcer,
-        )
+        voices, most = (Questions(self.registry), *self.voices), self.settings.level_bytes
         self._speech = Speech(
-            self.speaker, self.outbox, told, voices, self._framer, self.clock, most, self.token
+            self.speaker, self.outbox, self._announcer, voices, self._framer, self.clock, most, self.token
         )
         self.backoff = Backoff(self.rng)
 
@@ -219,11 +216,12 @@ class Push:
                 return frames, packets, sent_bytes, waits
             claimed = self._claim_urgent(now_s, aim, waits)
             free = claimed is None and not waits
-            if free:
+            size = self._send_beside() if free and self._own >= OWN_A_TURN else 0
+            if free and not size:
                 claimed = self._claim(self.lanes.next(), self._framer.batch_bytes_max(aim), aim)
                 nothing = self._holds.why_urgent(now_s, aim) or "nothing waits"
                 waits = "paused or capped" if self.lanes.held else nothing
-            if free and claimed is None and (size := self._send_beside()):
+            if size or (free and claimed is None and (size := self._send_beside())):
                 frames, sent_bytes = frames + 1, sent_bytes + size
                 continue
             if claimed is None or self._follow_epoch():  # what was claimed is of the new one: it is judged
@@ -234,18 +232,18 @@ class Push:
             (self.link.send_urgent if by_ctl(sent) else self.link.send)(claimed.entry, frame)
             self.lanes.spent(claimed.lane, len(frame))
             self._announcer.left(claimed.lane, sent.bytes, len(frame), now_s)
-            frames += 1
+            frames, self._own = frames + 1, self._own + 1
             packets += len(claimed.stored) if isinstance(claimed, Batch) else 0
             sent_bytes += len(frame)
 
     def _send_beside(self) -> int:
-        """A frame that is not of the outbox, where none of it may go; returns its bytes."""
+        """A frame that is not of the outbox, where none of it may go, or in its turn; returns its bytes."""
         entry = self._next_entry()
         found = self.beside.next(self.lanes.may) if entry.session else None
         if found is None:
             return 0
         lane, frame = found
-        self._last = entry
+        self._last, self._own = entry, 0
         self.beside.sent(entry)
         self.link.send(entry, frame)
         self.lanes.spent(lane, len(frame))
