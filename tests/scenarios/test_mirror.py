@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from pipeline.adapters.bundle_file import BundleSource
 from pipeline.adapters.folder import Folder, JoinFile, make_folder
 from pipeline.adapters.mirror_files import MirrorFolder
 from pipeline.adapters.mirror_notes import MirrorNotes
+from pipeline.adapters.outbox_custody import OutboxCustody
+from pipeline.adapters.outbox_reader import LaneCounts, OutboxReader
 from pipeline.adapters.outbox_sqlite import OutboxSettings, SqliteOutbox, create_outbox
 from pipeline.adapters.recover_file import RecoverFile, Recovery
 from pipeline.inspection import doctor
@@ -20,12 +24,13 @@ from pipeline.inspection.custody import custody_alarms
 from pipeline.inspection.mirror import mirror_json, recovery_check, recovery_json
 from pipeline.region import open_outbox
 from pipeline.region.mirrored import Mirrored, sentence
-from pipeline.region.mirroring import Mirror
+from pipeline.region.mirroring import Mirror, Upkeep
 from pipeline.sample import sample_lines
 from pipeline.testing.world import World
 from schemas.frame import open_body, split, verify
 from schemas.identity import PacketId
 from schemas.keys import PrivateKey
+from schemas.lanes import Lane
 from workers.making_toml import region_toml
 
 CENTER = PrivateKey.generate()
@@ -243,6 +248,70 @@ def test_a_machine_whose_key_was_revoked_has_nothing_taken_and_it_is_said(mirror
     mirrors.until_finished()
     assert not mirrors.at_the_center()
     assert "revoked" in sentence(mirrors.recovery())
+
+
+def old_files(mirrors: Mirrors, epoch: str) -> list[str]:
+    return sorted(one.name for one in mirrors.disk.glob(f"*-{epoch}-*.titian"))
+
+
+def keep_up(mirrors: Mirrors, mirror: Mirror) -> None:
+    world = mirrors.world
+    with closing(OutboxCustody(world.region_folder)) as custody:
+        upkeep = Upkeep(mirror, custody, world.clock)
+        for _ in range(40):
+            upkeep.step()
+            world.clock.advance(6.0)
+
+
+def test_files_of_a_dead_machine_go_from_the_mirror_once_the_center_has_what_is_in_them(
+    mirrors: Mirrors,
+) -> None:
+    world = mirrors.world
+    for line in sample_lines(60, seed=2, biometrics=4):
+        world.enqueue(line)
+    old = world.outbox.epoch
+    files = old_files(mirrors, old)
+    assert len(files) > 2
+    with (mirrors.disk / files[0]).open("r+b") as file:  # nobody knows what lay there
+        file.seek(200)
+        file.write(b"\xff" * 8)
+    for _ in range(5):
+        world.round()
+    mirrors.rebuild()
+    mirror = mirrors.mirrored()
+    world.enqueue(next(iter(sample_lines(1, seed=9))))
+    keep_up(mirrors, mirror)
+    assert old_files(mirrors, old) == files  # the center was not asked yet
+    mirrors.until_finished()
+    assert world.arrive() < 300
+    keep_up(mirrors, mirror)
+    assert old_files(mirrors, old) == files[:1]
+    mirror.close()
+
+
+def test_frames_of_a_mirror_get_their_share_beside_an_outbox_that_is_always_full(mirrors: Mirrors) -> None:
+    world = mirrors.world
+    for _ in range(5):
+        world.round()
+    for line in sample_lines(10, seed=2):
+        world.enqueue(line)
+    mirrors.rebuild()
+    world.outbox.mirror = None
+    world.push.settings = replace(world.push.settings, frame_bytes=512)
+    for n in range(40):
+        if mirrors.recovery().finished_ms:
+            break
+        for line in sample_lines(80, seed=100 + n):
+            world.enqueue(line)
+        mirrors.round()
+        assert any(lane.waiting.packets for lane in counts_of(world).values()), "the outbox is not full"
+    assert mirrors.recovery().finished_ms
+    assert mirrors.at_the_center() == set(world.lost)
+
+
+def counts_of(world: World) -> dict[Lane, LaneCounts]:
+    with closing(OutboxReader(world.region_folder)) as reader:
+        return reader.counts()
 
 
 @pytest.mark.parametrize(
