@@ -17,7 +17,7 @@ from pipeline.errors import NotFound, StoreDamaged
 from pipeline.inspection.custody import Beside
 from pipeline.inspection.depth import center_depth, region_depth, until_empty
 from pipeline.inspection.losses import last_count
-from pipeline.inspection.mirror import mirror_json
+from pipeline.inspection.mirror import mirror_json, recovery_json
 from pipeline.inspection.running import LinkState, link_state
 from schemas.lanes import Lane
 from workers.reconciled import last_result
@@ -54,7 +54,10 @@ class RegionLook:
             free_bytes=free_bytes(self.folder.path),
             low_water_bytes=self.folder.settings.outbox.low_water_bytes,
             beside=Beside(
-                mirror_json(self.folder), last_result(self.folder.path), last_count(self.folder.path)
+                mirror_json(self.folder),
+                last_result(self.folder.path),
+                last_count(self.folder.path),
+                recovery_json(self.folder),
             ),
         )
         for label, why in (link.value("held") or {}).items():

@@ -15,23 +15,26 @@ COMPARED_MS_MAX = 3 * 86_400_000
 
 class Beside(NamedTuple):
     """What is known of a region beside its stores: how its mirror stands, what the last comparison with the
-    center found, and how many packets the center said were lost, and when (ms). `None`: there is none."""
+    center found, how many packets the center said were lost, and when (ms), and how far it is with an old machine's
+    mirror. `None`: there is none."""
 
     mirror: Mapping[str, Any] | None = None
     reconciled: Mapping[str, Any] | None = None
     lost: tuple[int, int] | None = None
+    recovery: Mapping[str, Any] | None = None
 
 
 NOTHING = Beside()
 
 
 def custody_json(meta: Meta, registry: RegistryReader, now_ms: int, beside: Beside) -> dict[str, Any]:
-    """`rebuild` (`None`: there never was one), `mirror`, `reconciled` and `losses` as in `Beside`, `aside`
-    packets that cannot be sent, and whether it is `in_doubt` which packets the center has."""
+    """`rebuild` (`None`: there never was one), `mirror`, `recovery`, `reconciled` and `losses` as in `Beside`,
+    `aside` packets that cannot be sent, and whether it is `in_doubt` which packets the center has."""
     state = registry.rebuild()
     return {
         "rebuild": rebuild_json(state.back, now_ms, state.opened_ms, state.rebuilt_ms, state.fresh),
         "mirror": None if beside.mirror is None else dict(beside.mirror),
+        "recovery": None if beside.recovery is None else dict(beside.recovery),
         "reconciled": None if beside.reconciled is None else dict(beside.reconciled),
         "losses": None if beside.lost is None else {"packets": beside.lost[0], "as_of_ms": beside.lost[1]},
         "aside": meta.tallies.get("aside", 0),
@@ -61,6 +64,8 @@ def custody_alarms(depth: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         )
     if depth["mirror"] is not None:
         yield from _mirror(depth["mirror"], depth["at_ms"])
+    if (depth.get("recovery") or {}).get("why"):
+        yield "old_mirror", f"{depth['recovery']['why']}: mount that disk, it goes on by itself"
     if depth["reconciled"] is not None:
         yield from _reconciled(depth["reconciled"], depth["at_ms"])
 

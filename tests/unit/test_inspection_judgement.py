@@ -109,6 +109,7 @@ def region(**changes: Any) -> dict[str, Any]:
         "losses": {"packets": 0, "as_of_ms": 1},
         "in_doubt": False,
         "mirror": None,
+        "recovery": None,
         "reconciled": {"at_ms": 10 * DAY_MS, "left": 0},
     }
     return base | changes
@@ -143,6 +144,7 @@ def link(**said: Any) -> dict[str, Any]:
         (region(aside=1), "aside"),
         (region(losses={"packets": 2, "as_of_ms": 1}), "losses"),
         (region(mirror=mirror(9 * DAY_MS)), "mirror"),
+        (region(recovery={"why": "the mirror /old cannot be read"}), "old_mirror"),
         (region(reconciled={"at_ms": 10 * DAY_MS, "left": 2}), "differs"),
         (region(reconciled={"at_ms": 6 * DAY_MS, "left": 0}), "not_compared"),
     ],
@@ -211,6 +213,7 @@ def test_a_region_in_which_all_is_well_has_no_alarm() -> None:
     assert region_alarms(region(link=LinkState(False).to_json())) == []
     assert region_alarms(region(link=link(state="down", down_for_s=5))) == []
     assert region_alarms(region(mirror=mirror(None), reconciled=None)) == []
+    assert region_alarms(region(recovery={"why": ""})) == []
 
 
 def test_the_centers_alarms() -> None:
