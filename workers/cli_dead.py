@@ -19,7 +19,7 @@ dead = typer.Typer(
 def dead_list(
     data: Data = None, as_json: Json = False, limit: _Limit = 100, lane: Lanes = None, region: Region = None
 ) -> None:
-    """Packets that the center refused; at the center also frames that were kept aside.
+    """Packets that the center refused, and those that are damaged here; at the center also frames kept aside.
 
     \b
     Examples:
@@ -49,18 +49,14 @@ def dead_list(
 def _dead_table(found: dict[str, Any]) -> None:
     from workers import render
 
-    if not found["count"]:
+    if not found["count"] and not found["aside_count"]:
         note("nothing is dead")
         return
+    refused = [(one, one["reasons"][0]["en"] if one["reasons"] else "-") for one in found["dead"]]
+    damaged = [(one, f"cannot be sent: {one['why']}") for one in found["aside"]]
     rows = [
-        [
-            one["id"],
-            one["lane"],
-            one["kind"],
-            render.size(one["size"]),
-            render.clean(one["reasons"][0]["en"] if one["reasons"] else "-"),
-        ]
-        for one in found["dead"]
+        [one["id"], one["lane"], one["kind"], render.size(one["size"]), render.clean(why)]
+        for one, why in (*refused, *damaged)
     ]
     render.table(["id", "lane", "kind", "size", "why"], rows, right=[3])
     note("titian dead show ID says what to do")

@@ -15,8 +15,8 @@ COMPARED_MS_MAX = 3 * 86_400_000
 
 class Beside(NamedTuple):
     """What is known of a region beside its stores: how its mirror stands, what the last comparison with the
-    center found, how many packets the center said were lost, and when (ms), and how far it is with an old machine's
-    mirror. `None`: there is none."""
+    center found, how many packets the center said were lost, and when (ms), and how far it is with what
+    an old machine's mirror holds. `None`: there is none."""
 
     mirror: Mapping[str, Any] | None = None
     reconciled: Mapping[str, Any] | None = None
@@ -28,7 +28,7 @@ NOTHING = Beside()
 
 
 def custody_json(meta: Meta, registry: RegistryReader, now_ms: int, beside: Beside) -> dict[str, Any]:
-    """`rebuild` (`None`: there never was one), `mirror`, `recovery`, `reconciled` and `losses` as in `Beside`,
+    """`rebuild` (`None`: there never was one), `mirror`, `recovery`, `reconciled`, `losses` as in `Beside`,
     `aside` packets that cannot be sent, and whether it is `in_doubt` which packets the center has."""
     state = registry.rebuild()
     return {
@@ -65,7 +65,7 @@ def custody_alarms(depth: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if depth["mirror"] is not None:
         yield from _mirror(depth["mirror"], depth["at_ms"])
     if (depth.get("recovery") or {}).get("why"):
-        yield "old_mirror", f"{depth['recovery']['why']}: mount that disk, it goes on by itself"
+        yield "old_mirror", f"{depth['recovery']['why']}: `titian doctor` says what to do"
     if depth["reconciled"] is not None:
         yield from _reconciled(depth["reconciled"], depth["at_ms"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.adapters.outbox_reader import Found, OutboxReader
+from pipeline.adapters.outbox_reader import Aside, Found, OutboxReader
 from pipeline.errors import NotFound, UsageError
 from pipeline.inspection.trace import reasons_json
 from schemas.errors import SchemaError
@@ -32,19 +32,34 @@ _ASIDE = {
     "malformed": "No frame of Titian, or damaged on its way. The region sends it again by itself.",
     "unreadable": "Rightly signed, and not to be read here: the region may be newer than this center.",
 }
+_DAMAGED = (
+    "What is stored of it on this disk is damaged: look at the disk (`titian doctor`), record this citizen "
+    "again, and enqueue it as a new packet."
+)
+#: More than an outbox holds.
+_ALL = 1_000_000_000
 _ASIDE_ELSE = "Nothing is lost: what was in it is sent again until it has a receipt."
 
 
 def region_dead(outbox: OutboxReader, lane: Lane | None, limit: int) -> dict[str, Any]:
-    """The document of `dead list` at a region: refused packets, by seq."""
+    """The document of `dead list` at a region: refused packets, by seq (`count` in all); and `aside`, packets
+    that are damaged on this disk and cannot be sent (`aside_count` in all)."""
     total = sum(counts.dead.packets for one, counts in outbox.counts().items() if lane in (None, one))
-    found = outbox.dead(limit if lane is None else 1_000_000_000)
+    found = outbox.dead(limit if lane is None else _ALL)
     chosen = [one for one in found if lane in (None, one.lane)][:limit]
-    return {"version": VERSION, "side": "region", "count": total, "dead": [_packet(one) for one in chosen]}
+    aside = [one for one in outbox.aside(_ALL) if lane in (None, one.packet.lane)]
+    return {
+        "version": VERSION,
+        "side": "region",
+        "count": total,
+        "dead": [_packet(one) for one in chosen],
+        "aside_count": len(aside),
+        "aside": [_aside(one) for one in aside[:limit]],
+    }
 
 
 def region_dead_one(outbox: OutboxReader, text: str) -> dict[str, Any]:
-    """One refused packet; raises `NotFound` where it is not there or not refused."""
+    """One refused packet, or one that is aside; raises `NotFound` where it is neither."""
     try:
         identity = parse_packet_id(text)
     except SchemaError as why:
@@ -52,10 +67,19 @@ def region_dead_one(outbox: OutboxReader, text: str) -> dict[str, Any]:
     found = outbox.find(identity)
     if found is None:
         raise NotFound(f"{identity} is not in this outbox")
-    if found.status is not Status.REFUSED:
+    aside = next((one for one in outbox.aside(_ALL) if one.packet.id == identity), None)
+    if found.status is not Status.REFUSED and aside is None:
         raise NotFound(f"{identity} is not dead, it is {found.state}: `titian trace {identity}` says more")
-    events = [{"at_ms": e.at_ms, "what": e.what, "detail": e.detail} for e in outbox.events_of(identity.seq)]
-    return {"version": VERSION, "side": "region"} | _packet(found) | {"history": events}
+    kept = [] if found.place is None else outbox.events_of(identity.seq)
+    events = [{"at_ms": e.at_ms, "what": e.what, "detail": e.detail} for e in kept]
+    shown = _packet(found) if aside is None else _aside(aside)
+    return {"version": VERSION, "side": "region"} | shown | {"history": events}
+
+
+def _aside(one: Aside) -> dict[str, Any]:
+    """A damaged packet: `found_ms` when that was noticed (`None`: in an earlier epoch), `why` what is."""
+    found_ms = {"found_ms": one.at_ms or None, "why": one.why}
+    return _packet(one.packet) | found_ms | {"what_to_do": _DAMAGED}
 
 
 def _packet(one: Found) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`dead list` and `dead show` at the center: what it refused, and what it kept aside."""
+"""`dead list` and `dead show`: what was refused, what was kept aside, and what is damaged at a region."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ import pytest
 
 from pipeline.adapters.folder import open_folder
 from pipeline.adapters.ledger_sql import SqlLedger
+from pipeline.adapters.outbox_sqlite import SqliteOutbox
 from pipeline.center.intake import Intake
 from pipeline.ports import EntryId
 from pipeline.testing.memory_link import MemoryLink
 from schemas.bodies import pack_batch
+from schemas.feed import FactGroup
 from schemas.frame import Header, Kind, seal_frame
 from schemas.lanes import Lane
 from schemas.messages import Join
+from schemas.verdicts import Reason, Status
 from tests.unit.cli_rig import REGION, Sides, Titian, make_sides
 from tests.unit.ledger_rig import EPOCH, HandClock, packet
+from tests.unit.outbox_rig import SMALL_DISK, draft
 
 
 @pytest.fixture
@@ -85,3 +89,32 @@ def test_every_packet_in_the_centers_list_is_shown_with_its_reason(titian: Titia
         assert "Isi paket melanggar" in text
         assert one["what_to_do"] in text
     assert titian("dead", "show", packet_id(1), "--data", sides.center).code == 1
+
+
+def test_a_region_lists_damaged_packets_beside_refused_ones(titian: Titian, sides: Sides) -> None:
+    outbox = SqliteOutbox(sides.region, SMALL_DISK)
+    outbox.take([draft(n) for n in (1, 2, 3)], 1)
+    outbox.connection.execute("UPDATE body SET stored = x'ff' || substr(stored, 2) WHERE seq = 2")
+    assert outbox.claim(EntryId(1, 1), tuple(Lane), 20_000, 20_000, 3_000) is not None
+    refused = FactGroup(outbox.epoch, Status.REFUSED, (Reason("unreadable", ""),), ((3, 4),), b"")
+    outbox.settle([(1, refused)], 1, 4_000)
+    ids = [f"{REGION}-{outbox.epoch}-{seq:06d}" for seq in (1, 2, 3)]
+    outbox.close()
+    listed = titian.ok("dead", "list", "--data", sides.region, "--json").json
+    assert (listed["count"], [one["id"] for one in listed["dead"]]) == (1, [ids[2]])
+    assert (listed["aside_count"], [one["id"] for one in listed["aside"]]) == (1, [ids[1]])
+    (aside,) = listed["aside"]
+    assert (aside["found_ms"], aside["reasons"]) == (3_000, [])
+    assert "do not match its digest" in aside["why"]
+    assert "record this citizen again" in aside["what_to_do"]
+    text = titian.ok("dead", "list", "--data", sides.region).out
+    assert "cannot be sent" in text
+    assert ids[1] in text
+    assert ids[2] in text
+    assert ids[0] not in text
+    shown = titian.ok("dead", "show", ids[1], "--data", sides.region, "--json").json
+    assert {key: shown[key] for key in aside} == aside
+    assert [one["what"] for one in shown["history"]] == ["enqueued", "aside"]
+    assert titian("dead", "show", ids[0], "--data", sides.region).code == 1
+    urgent = titian.ok("dead", "list", "--data", sides.region, "--lane", "urgent", "--json").json
+    assert (urgent["count"], urgent["aside_count"], urgent["aside"]) == (0, 0, [])
