@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.adapters.registry_layout import FILE_NAME, LAYOUT
+from pipeline.adapters.registry_rebuild import put_pieces
 from pipeline.adapters.registry_retention import RegistryRetention
 from pipeline.adapters.registry_sqlite import create_registry
 from pipeline.adapters.sqlite import Database
 from pipeline.region.housekeeping import DAY_MS, PACKETS_A_ROUND, Gone, Housekeeping, Kept
 from pipeline.testing.clock import ManualClock
+from schemas.back import Piece
 from schemas.verdicts import Status
 
 
@@ -77,3 +80,27 @@ def test_an_attachment_that_came_back_stays_while_its_card_is_to_be_printed(tmp_
     assert retention.prune(101, 200) == Gone(2, 2, 6)
     assert [row[0] for row in database.db.execute("SELECT nik FROM attachment")] == [1]
     assert database.db.execute("SELECT count(*) FROM piece").get == 1
+
+
+def test_an_attachment_whose_citizen_nobody_named_is_of_the_record_made_from_its_packet(
+    tmp_path: Path,
+) -> None:
+    create_registry(tmp_path, 1)
+    database = Database(tmp_path / FILE_NAME, LAYOUT)
+    made_from = {1: Status.PRINT_READY_RECORD, 2: Status.CARD_PRINTED}
+    with database.write() as db:
+        for seq, status in made_from.items():
+            row = (1_806_061_505_900_000 + seq, int(status), seq)
+            db.execute("INSERT INTO record VALUES (NULL, ?, 1, 1, ?, 'aaaaaa', ?, 0, x'', NULL)", row)
+        pieces = [
+            Piece("aaaaaa", seq, "face", "image/jpeg", 3, sha256(b"abc").digest(), 0, b"abc")
+            for seq in (1, 2, 3)
+        ]
+        put_pieces(db, pieces, 0, 100)
+    retention = RegistryRetention(database)
+    assert retention.prune(101, 200) == Gone(2, 2, 6), "of a printed card, and of no record"
+    assert database.db.execute("SELECT nik, seq FROM attachment").fetchall() == [(1_806_061_505_900_001, 1)]
+    assert retention.prune(101, 200) == Gone()
+    with database.write() as db:
+        db.execute("UPDATE record SET status = ?", (int(Status.CARD_PRINTED),))
+    assert retention.prune(101, 200) == Gone(1, 1, 3)
