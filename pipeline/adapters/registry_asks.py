@@ -117,12 +117,12 @@ def _replace(db: apsw.Connection, found: RecordChange, now_ms: int) -> None:
     which this life and the next one agree: so it counts as the highest, and any version follows it then."""
     (row,) = record_rows(INTEGER_MAX, (found,))
     nik, version, _, *rest = row
-    held: Any = db.execute(
-        "SELECT version, status, epoch, seq, head, leaf FROM record WHERE nik = ?", (nik,)
-    ).fetchone()
-    if held is not None and list(held) != [version, *rest]:
+    # Compared where it lies: what a flipped bit has made of it may not even be read.
+    same = "version IS ? AND status IS ? AND epoch IS ? AND seq IS ? AND head IS ? AND leaf IS ?"
+    held = db.execute(f"SELECT {same} FROM record WHERE nik = ?", (version, *rest, nik)).get
+    if held == 0:
         db.execute("UPDATE record SET open = 1 WHERE nik = ?", (nik,))
-    if held is None or list(held) != [version, *rest]:
+    if not held:
         put_records(db, (row,), now_ms)
 
 

@@ -86,7 +86,12 @@ class HeldAttachment(NamedTuple):
     id: int
 
 
-_COLUMNS = "id, nik, version, status, epoch, seq, record_no, head, leaf"
+#: Cast: a flipped bit may have made a text of any of them, which would not even be read.
+_COLUMNS = ", ".join(
+    ["id"]
+    + [f"CAST({name} AS INTEGER)" for name in ("nik", "version", "status", "seq", "record_no", "leaf")]
+    + [f"CAST({name} AS BLOB)" for name in ("epoch", "head")]
+)
 
 
 class RegistryReader:
@@ -176,10 +181,10 @@ class RegistryReader:
 
 
 def _record(row: Any) -> Record:
-    number, nik, version, status, epoch, seq, record_no, head, leaf = row
+    number, nik, version, status, seq, record_no, leaf, epoch, head = row
     try:
         shown = f"{nik:016d}"
-        change = RecordChange(version, Status(status), epoch, seq, head)
+        change = RecordChange(version, Status(status), epoch.decode("ascii"), seq, head)
         right = leaf is None or record_leaf(change, shown) == leaf
     except (TypeError, ValueError, AttributeError, OverflowError, SchemaError):
         right = False
@@ -188,4 +193,4 @@ def _record(row: Any) -> Record:
             f"the record of {nik} does not read: its bytes are damaged on this disk. Fetch it from the "
             f"center: titian records --nik {nik} --fetch"
         )
-    return Record(number, shown, version, change.status, epoch, seq, record_no, head)
+    return Record(number, shown, version, change.status, change.epoch, seq, record_no, head)
