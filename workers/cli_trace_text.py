@@ -20,16 +20,20 @@ def trace_text(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _packet(packet: dict[str, Any]) -> Iterator[str]:
-    yield f"{packet['id']}  {packet['state']}: {packet['meaning']}"
+    state = "LOST" if packet.get("lost") else packet["state"]
+    yield f"{packet['id']}  {state}: {packet['meaning']}"
     yield f"  {packet['kind'] or 'kind not known yet'}, lane {packet['lane']}, {size(packet['size'])}"
-    yield f"  recorded {when(packet['recorded_ms'])}"
+    if packet["recorded_ms"] is not None:
+        yield f"  recorded {when(packet['recorded_ms'])}"
     for reason in packet["reasons"]:
         yield f"  {clean(reason['en'])}"
         yield f"  {clean(reason['id'])}"
+    if packet.get("was"):
+        yield f"  before that {', '.join(packet['was'])}"
     if packet["now_id"]:
         yield f"  now {packet['now_id']}"
     if packet["why"]:
-        yield f"  why it waits: {packet['why']}"
+        yield f"  {'why' if packet.get('lost') else 'why it waits'}: {packet['why']}"
     for event in packet["history"]:
         detail = f"  {clean(event['detail'])}" if event["detail"] else ""
         yield f"  {when(event['at_ms'])}  {event['what']}{detail}"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 from sqlalchemy import ColumnElement, Connection, exists, func, select
 
@@ -38,12 +39,12 @@ class LedgerLosses(LedgerShelf):
     """The part of a ledger's reader that knows what is lost. Each method is one read."""
 
     @classmethod
-    def open(cls, where: Path | str) -> LedgerLosses:
+    def open(cls, where: Path | str) -> Self:
         """Of the SQLite file or URL of a ledger that is there; raises `NotFound` otherwise."""
         return cls(open_store(where, look_only=True))
 
     @classmethod
-    def of(cls, reader: LedgerShelf) -> LedgerLosses:
+    def of(cls, reader: LedgerShelf) -> Self:
         """Beside another reader, over the same store."""
         return cls(reader._store)
 
@@ -150,7 +151,7 @@ def _joined(found: Iterator[Loss]) -> Iterator[Loss]:
 def over(connection: Connection, region: str) -> list[OverEpoch]:
     """The region's epochs that are over and had any packet, oldest first; none in a ledger that was not
     opened since there are loss lists."""
-    if not _is_there(connection):
+    if not there_are(connection):
         return []
     tops = [
         select(func.max(table.c.seq)).where(table.c.epoch_id == EPOCH.c.id).scalar_subquery()
@@ -228,6 +229,7 @@ def _came_before(connection: Connection, epoch: OverEpoch) -> int:
     return int(connection.execute(counted).scalar_one())
 
 
-def _is_there(connection: Connection) -> bool:
+def there_are(connection: Connection) -> bool:
+    """Whether the ledger was opened since there are loss lists."""
     version = select(SETTING.c.value).where(SETTING.c.name == "schema")
     return int(connection.execute(version).scalar() or 0) >= _SINCE_VERSION

@@ -21,6 +21,7 @@ from pipeline.adapters.outbox_counts import LaneCounts as LaneCounts
 from pipeline.adapters.outbox_counts import read_counts
 from pipeline.adapters.outbox_intake import nik_number
 from pipeline.adapters.outbox_layout import FILE_NAME, LAYOUT
+from pipeline.adapters.outbox_renumbered import names_before
 from pipeline.adapters.outbox_settle import settled_to
 from pipeline.adapters.outbox_suspect import in_doubt
 from pipeline.adapters.sqlite import Database
@@ -182,6 +183,12 @@ class OutboxReader:
             lambda row: _past(row, packet.epoch, meta),
         )
         return found[0] if found else None
+
+    def names_before(self, packet: PacketId) -> list[PacketId]:
+        """What that packet was called in earlier epochs of this outbox, oldest first."""
+        with self._database.read() as db:
+            found = names_before(db, packet.epoch, packet.seq)
+        return [PacketId(packet.region, epoch, seq) for epoch, seq in found]
 
     def find_by_nik_hash(self, nik_hash: bytes) -> list[Found]:
         """The packets about one citizen (`schemas.nik.nik_hash`), oldest first, earlier epochs first. Only 8

@@ -53,6 +53,19 @@ class OutboxNames:
         return found
 
 
+def names_before(db: apsw.Connection, epoch: str, seq: int) -> list[tuple[str, int]]:
+    """What a packet of `epoch` was called in earlier epochs, oldest first."""
+    lives = [str(row[0]) for row in db.execute("SELECT epoch FROM epoch ORDER BY n")]
+    found: list[tuple[str, int]] = []
+    for life in reversed(lives[: lives.index(epoch)] if epoch in lives else []):
+        was = db.execute("SELECT seq FROM past WHERE epoch = ? AND now_seq = ?", (life, seq)).get
+        if was is None:
+            break
+        seq = int(was)
+        found.insert(0, (life, seq))
+    return found
+
+
 def _names(db: apsw.Connection, epoch: str, after: int) -> Iterator[tuple[str, int, int]]:
     """(epoch, seq, seq now) of the names behind the first `after`."""
     for chain in _chains(db, epoch):

@@ -1,7 +1,9 @@
 """Inspection, steps 2 to 7: where a packet is, what happened to it, and why it waits, in a sentence.
 
 The document (JSON of `titian trace`): `version`, `side`, `at_ms`, `packets` (each with `id`, `state`, `why`,
-`reasons`, `history`), `record`. Times `*_ms` wall clock, sizes in bytes. Names and NIKs do not stand in it.
+`reasons`, `history`, and its other names: `now_id`, the newest or the next one, and `was`), `records`. At the
+center also whether it is `lost`, and how much of it is here (`held_bytes`). Times `*_ms` wall clock, sizes in
+bytes. Names and NIKs do not stand in it.
 """
 
 from __future__ import annotations
@@ -11,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 from pipeline.adapters.outbox_reader import Event, Found, OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.errors import NotFound, StoreDamaged, UsageError
+from pipeline.inspection.reasons import reasons_json as reasons_json
 from pipeline.inspection.running import LinkState
-from pipeline.inspection.why import announced_why, center_why, region_why
+from pipeline.inspection.trace_center import Looking
+from pipeline.inspection.why import region_why
 from pipeline.lifecycle import MEANING
 from schemas.errors import SchemaError
 from schemas.identity import PacketId, parse_packet_id
 from schemas.nik import nik_hash, parse_nik
 from schemas.packet import read_head
-from schemas.verdicts import Reason, sentence
 
 if TYPE_CHECKING:
-    from pipeline.adapters.ledger_reader import AnnouncedRow, EventRow, LedgerReader, PacketRow
+    from pipeline.adapters.ledger_reader import LedgerReader
 
 VERSION = 1
 Query = PacketId | str
@@ -54,7 +57,7 @@ def region_trace(
     record = None
     if isinstance(query, PacketId):
         one = outbox.find(query)
-        found = [] if one is None else [one]
+        found = [] if one is None else _followed(outbox, one)
     else:
         found = [one for one in outbox.find_by_nik_hash(nik_hash(query)) if _is_about(outbox, one, query)]
         held = registry.record(query)
@@ -68,6 +71,14 @@ def region_trace(
         raise NotFound(_not_here(outbox, query))
     packets = [_region_packet(outbox, link, one, now_ms) for one in found]
     return _document("region", now_ms, packets, [] if record is None else [record])
+
+
+def _followed(outbox: OutboxReader, found: Found) -> list[Found]:
+    """A packet, and what it became in every later epoch."""
+    every = [found]
+    while (now := every[-1].now) is not None and (following := outbox.find(now)) is not None:
+        every.append(following)
+    return every
 
 
 def _is_about(outbox: OutboxReader, found: Found, nik: str) -> bool:
@@ -109,6 +120,7 @@ def _region_packet(outbox: OutboxReader, link: LinkState, found: Found, now_ms: 
         "reasons": reasons_json(found.reasons),
         "fact_no": found.fact_no,
         "now_id": None if found.now is None else str(found.now),
+        "was": [str(one) for one in outbox.names_before(found.id)],
         "why": region_why(outbox, link, found, events, now_ms),
         "history": [_event(one) for one in events],
     }
@@ -123,12 +135,14 @@ def _event(one: Event) -> dict[str, Any]:
 
 def center_trace(ledger: LedgerReader, query: Query, now_ms: int) -> dict[str, Any]:
     """The document at the center; raises `NotFound`."""
+    from pipeline.adapters.ledger_trace import LedgerTrace  # a region does not load the center's library
+
+    looking = Looking(ledger, LedgerTrace.of(ledger), now_ms)
     records: list[dict[str, Any]] = []
     if isinstance(query, PacketId):
-        one, told = ledger.packet(query), ledger.announced(packet=query)
-        found = [] if one is None else [one]
+        packets = looking.of_names(query)
     else:
-        found, told = ledger.packets_of(query), ledger.announced(nik=query)
+        packets = looking.of_citizen(query)
         records = [
             {
                 "region": row.region,
@@ -138,84 +152,9 @@ def center_trace(ledger: LedgerReader, query: Query, now_ms: int) -> dict[str, A
             }
             for row in ledger.records(nik=query)
         ]
-    here = {row.id for row in found}
-    packets = [_center_packet(ledger, row, now_ms) for row in found]
-    packets += [_announced_packet(ledger, row, now_ms) for row in told if row.id not in here]
     if not packets and not records:
-        raise NotFound(_not_there(ledger, query, now_ms))
+        raise NotFound(looking.not_there(query))
     return _document("center", now_ms, packets, records)
-
-
-def _not_there(ledger: LedgerReader, query: Query, now_ms: int) -> str:
-    if not isinstance(query, PacketId):
-        return "the ledger knows no packet and no record of that NIK"
-    region = next((row for row in ledger.regions() if row.code == query.region), None)
-    if region is None:
-        return f"{query}: region {query.region} was never admitted"
-    if region.last_seen_ms is None:
-        return f"{query} is not here: region {query.region} was never heard"
-    heard = f"the region was last heard {max(0, now_ms - region.last_seen_ms) // 1000:,} s ago"
-    if query.epoch == region.epoch and query.seq <= region.highest_seq:
-        return f"{query} is recorded at the region and not here yet; {heard}, look there why it waits"
-    return f"{query} is not here, and the region has not spoken of it; {heard}"
-
-
-def _center_packet(ledger: LedgerReader, row: PacketRow, now_ms: int) -> dict[str, Any]:
-    return {
-        "id": str(row.id),
-        "lane": row.lane.label,
-        "kind": row.kind,
-        "size": row.size,
-        "digest": row.digest.hex(),
-        "recorded_ms": row.at_ms,
-        "received_ms": row.received_ms,
-        "verdict_ms": row.verdict_ms,
-        "state": row.status.name,
-        "meaning": MEANING.get(row.status.name, ""),
-        "final": row.status.final,
-        "reasons": reasons_json(row.reasons),
-        "fact_no": row.fact_no,
-        "now_id": None,
-        "why": center_why(ledger, row, now_ms),
-        "history": _history(row, ledger.events(row.id)),
-    }
-
-
-def _announced_packet(ledger: LedgerReader, row: AnnouncedRow, now_ms: int) -> dict[str, Any]:
-    return {
-        "id": str(row.id),
-        "lane": row.lane.label,
-        "kind": "",
-        "size": row.size,
-        "digest": row.digest.hex(),
-        "recorded_ms": row.at_ms,
-        "received_ms": None,
-        "verdict_ms": None,
-        "state": "ANNOUNCED",
-        "meaning": "its region has said that it exists; it is not here yet",
-        "final": False,
-        "reasons": [],
-        "fact_no": None,
-        "now_id": None,
-        "why": announced_why(ledger, row, now_ms),
-        "history": [{"at_ms": row.told_ms, "what": "announced", "detail": ""}],
-    }
-
-
-def _history(row: PacketRow, events: list[EventRow]) -> list[dict[str, Any]]:
-    """Its events; the usual verdict has none (it costs nothing so): it is added from the row."""
-    shown = [{"at_ms": one.at_ms, "what": one.what, "detail": one.detail} for one in events]
-    if row.verdict_ms is not None and row.status.name not in [one.what for one in events]:
-        shown.append({"at_ms": row.verdict_ms, "what": row.status.name, "detail": ""})
-    return sorted(shown, key=lambda one: int(str(one["at_ms"])))
-
-
-def reasons_json(reasons: tuple[Reason, ...]) -> list[dict[str, str]]:
-    """Reasons with their sentences, English and Indonesian."""
-    return [
-        {"code": one.code, "detail": one.detail, "en": sentence(one), "id": sentence(one, "id")}
-        for one in reasons
-    ]
 
 
 def _document(

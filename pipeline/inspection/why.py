@@ -13,8 +13,9 @@ from pipeline.lifecycle import Place
 from schemas.verdicts import Status
 
 if TYPE_CHECKING:
-    from pipeline.adapters.ledger_reader import AnnouncedRow, LedgerReader, PacketRow
+    from pipeline.adapters.ledger_reader import LedgerReader, PacketRow
 
+DAMAGED = "it is damaged on this disk and cannot be sent: `titian dead show` says what to do"
 HELD = "held by the center"
 #: What `push` says it waits for -> what that means.
 WAITS = {
@@ -43,9 +44,11 @@ def region_why(
     if found.place is None:
         if found.now is not None:
             return f"it was numbered anew after a loss: look for {found.now}"
-        return "" if found.status is not None else "it belongs to an earlier epoch that is over"
+        return "" if found.status is not None else DAMAGED
     if found.status is not None:
         return "" if found.status in _QUIET else _WORDS[found.status]
+    if any(one.packet.id == found.id for one in outbox.aside()):
+        return DAMAGED
     if found.place is Place.IN_STREAM:
         since = _since(events, now_ms)
         return f"all of it was sent{since}; the center has not acknowledged it yet; {_link(link)}"
@@ -90,16 +93,18 @@ def _link(link: LinkState) -> str:
     return "the link is up and sends"
 
 
-def announced_why(ledger: LedgerReader, row: AnnouncedRow, now_ms: int) -> str:
-    """Why a packet that is announced is not here, as far as the center can say."""
-    on = datetime.fromtimestamp(row.told_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
-    region = next(one for one in ledger.regions() if one.code == row.id.region)
-    heard_s = max(0, now_ms - (region.last_seen_ms or row.told_ms)) // 1000
-    began_anew = ", in an epoch that is over" if region.epoch != row.id.epoch else ""
-    return (
-        f"announced on {on}{began_anew}, not arrived yet; region {row.id.region}, which knows why, was last "
-        f"heard {heard_s:,} s ago"
-    )
+def missing_why(told_ms: int | None, held: tuple[int, int] | None, over: bool, heard: str) -> str:
+    """Why a packet is not here, as far as the center can say: when it was announced (`None`: it was not), how
+    many of its bytes are here (of how many), whether its epoch is `over`, when its region was last heard."""
+    said = ["lost: its epoch is over and it never came"] if over else ["not arrived yet"]
+    if told_ms is not None:
+        on = datetime.fromtimestamp(told_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        said.insert(0, f"announced on {on}")
+    if held is not None:
+        said.append(f"{held[0]:,} of its {held[1]:,} B are here")
+    if over:
+        heard = "a mirror or a bundle may still bring it; `titian losses` says whom to ask again"
+    return f"{', '.join(said)}; {heard}"
 
 
 def center_why(ledger: LedgerReader, row: PacketRow, now_ms: int) -> str:
