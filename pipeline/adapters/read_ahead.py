@@ -9,6 +9,10 @@ An answer to "after a" holds if `a` is not beyond the position reached: it then 
 after `a`, so whatever of it is above the position continues it without a gap. An answer to a guess beyond the
 position may have skipped something, and is dropped (rare: it costs its bytes again).
 
+An answer that has begun to come says how many entries it has, and so what the read behind it must ask for:
+that one is sent then (`begins`), waiting, and is at the broker before the answer has come to its end. Large
+entries on a thin line come one answer after the other; without this each would cost a round trip of silence.
+
 Depth is `READS_MAX` after a full answer, doubles after one that brought something, and is 1 after one that
 brought nothing: a burst is fetched in one round trip more; an ack now and then costs a vain read or a few.
 """
@@ -55,6 +59,17 @@ class ReadAhead:
             asks.append(Ask(guess, waits=False))
             self._in_flight.append(guess)
         return asks
+
+    def begins(self, first: EntryId, count: int) -> list[Ask]:
+        """An answer of `count` entries from `first` on has begun to come: the read behind it, unless that is
+        in flight already, or the answer is one to a guess and will be dropped. It counts as in flight."""
+        last = EntryId(first.session, first.n + count - 1)
+        if not self._in_flight or self._in_flight[0] > self.position:
+            return []
+        if last in self._in_flight or last <= self.position or len(self._in_flight) >= READS_MAX:
+            return []
+        self._in_flight.append(last)
+        return [Ask(last, waits=True)]
 
     def answered(self, after: EntryId, entries: Sequence[Entry]) -> list[Entry]:
         """The read "after `after`" is answered, so all before it are done with; returns what of the answer

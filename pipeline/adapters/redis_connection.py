@@ -109,16 +109,18 @@ class BrokerConnection:
                 self._read()
                 self._write()
 
-    def answers(self, wait_s: float, first_only: bool = False) -> list[tuple[Any, Reply]]:
-        """The answers that are there, in order; waits at most `wait_s` for the first. Nothing owed: none.
-        Raises `LinkDown`."""
+    def answers(
+        self, wait_s: float, first_only: bool = False, till_begun: bool = False
+    ) -> list[tuple[Any, Reply]]:
+        """The answers that are there, in order; waits at most `wait_s` for the first (`till_begun`: or until
+        one has begun to come, see `beginning`). Nothing owed: none. Raises `LinkDown`."""
         if not self._owed:
             return []
         with self._working():
             deadline_s = time.monotonic() + wait_s
             while True:
                 answered = self._drain(first_only)
-                if answered or not self._owed:
+                if answered or not self._owed or (till_begun and self._reader.beginning()):
                     return answered
                 self._write()
                 if self._read():
@@ -128,6 +130,10 @@ class BrokerConnection:
                     self._patience_s()
                     return []
                 self._wait(left_s)
+
+    def beginning(self) -> bytes:
+        """The first bytes of an answer that is still coming; empty where none is."""
+        return self._reader.beginning()
 
     def call(self, *command: bytes | str | int) -> Reply:
         """One command and its answer; nothing else may be owed. Raises `LinkDown`, `LinkDenied`."""

@@ -15,12 +15,13 @@ whoever meets `Full` sends those contents under a new id.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.adapters.read_ahead import ENTRIES_PER_READ, Entry, ReadAhead
+from pipeline.adapters.read_ahead import ENTRIES_PER_READ, Ask, Entry, ReadAhead
 from pipeline.adapters.redis_connection import BrokerConnection
 from pipeline.adapters.redis_dial import Endpoint
 from pipeline.adapters.redis_wire import (
@@ -44,6 +45,8 @@ from pipeline.throttle import ThrottleView
 #: How long a read waits at the broker, seconds: an idle region costs a question and an answer so often.
 BLOCK_S = 5.0
 _LENGTH = object()
+#: How an answer to a read of `down` begins: how many entries it has, and the id of the first.
+_BEGUN = re.compile(rb"\*1\r\n\*2\r\n\$\d+\r\n[^\r]+\r\n\*(\d+)\r\n\*2\r\n\$\d+\r\n(\d+)-(\d+)\r\n")
 
 
 class RedisRegionLink:
@@ -172,7 +175,11 @@ class RedisRegionLink:
         try:
             self._ask()
             found: list[Entry] = []
-            for read, reply in self._down.answers(wait_s):
+            replies = self._down.answers(wait_s, till_begun=True)
+            if not replies and self._down.beginning():
+                self._ask_behind()
+                replies = self._down.answers(wait_s)
+            for read, reply in replies:
                 found += self._reads.answered(read, _entries(_checked(reply)))
             if found:
                 self._ask()  # while the caller works, the next ones travel
@@ -181,8 +188,18 @@ class RedisRegionLink:
             self._down.close()
             raise
 
+    def _ask_behind(self) -> None:
+        """An answer has begun to come: send the read behind it."""
+        begun = _BEGUN.match(self._down.beginning())
+        if begun is not None:
+            count, session, n = map(int, begun.groups())
+            self._post(self._reads.begins(EntryId(session, n), count))
+
     def _ask(self) -> None:
-        for after, waits in self._reads.due():
+        self._post(self._reads.due())
+
+    def _post(self, asks: Sequence[Ask]) -> None:
+        for after, waits in asks:
             block = (b"BLOCK", self._block_ms) if waits else ()
             self._down.post(
                 after, b"XREAD", b"COUNT", ENTRIES_PER_READ, *block, b"STREAMS", self._down_key, str(after)

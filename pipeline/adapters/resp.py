@@ -14,6 +14,8 @@ from schemas.limits import FRAME_BYTES_MAX
 STRING_BYTES_MAX = FRAME_BYTES_MAX
 ARRAY_ELEMENTS_MAX = 64
 DEPTH_MAX = 5
+#: What is shown of an answer that is still coming, in bytes.
+BEGINNING_BYTES = 256
 #: The longest line (a length, a number, an error), in bytes.
 LINE_BYTES_MAX = 4096
 
@@ -45,6 +47,10 @@ class ReplyReader:
     def feed(self, data: bytes) -> None:
         """Bytes as they came from the socket."""
         self._buffer += data
+
+    def beginning(self) -> bytes:
+        """The first bytes of the answer that is not whole yet (some hundred at most)."""
+        return bytes(self._buffer[:BEGINNING_BYTES])
 
     def next(self) -> tuple[Reply] | None:
         """The next whole answer in a tuple of one (an answer may be `None`), or `None` if more must come."""

@@ -19,7 +19,6 @@ grow to twice what comes in a round trip and no further.
 
 from __future__ import annotations
 
-import math
 from typing import Protocol, runtime_checkable
 
 from pipeline.throttle import Controller, ThrottleSettings, ThrottleView
@@ -29,9 +28,11 @@ from pipeline.throttle.view import SEGMENT_BYTES
 WINDOW_BYTES_MIN = 3 * SEGMENT_BYTES
 #: A question goes with so many bytes that came, and not more often, seconds; unanswered ones at most.
 ASK_BYTES, ASK_S, ASKED_MAX = 4096, 0.1, 32
-#: What a want's level holds of the measured rate, seconds, beside a round trip; bytes at least; and a level
-#: stays while it is off by less than this factor, so that it is no news each second.
-LEVEL_S, LEVEL_BYTES_MIN, LEVEL_STAYS = 0.75, 64 * 1024, 1.6
+#: What a want's level holds of the measured rate, seconds, beside a round trip; bytes at least, and its steps.
+#: A level stays while it is off by less than these factors (too little, too much), so that it is no news each
+#: second: too little leaves the line idle while the next frame is made, too much lets questions wait.
+LEVEL_S, LEVEL_BYTES_MIN, LEVEL_STEP_BYTES = 0.75, 64 * 1024, 32 * 1024
+LEVEL_SHORT, LEVEL_LONG = 1.15, 1.6
 #: After so long the first bytes are asked about at once: an ack on an empty line shows the base, seconds.
 IDLE_S = 5.0
 
@@ -98,13 +99,13 @@ class MeasuredLink(Protocol):
 
 
 def level_of(rate_bytes_s: float, rtt_s: float, before: int) -> int:
-    """How much of `down` a want should ask for, a power of two, at a way back of that rate; `before` is the
+    """How much of `down` a want should ask for, in whole steps, at a way back of that rate; `before` is the
     level that was found last (0: none). A round trip's worth is added: what is on the line lies in `down`
     until we have deleted it."""
     aim = max(float(LEVEL_BYTES_MIN), (LEVEL_S + rtt_s) * rate_bytes_s)
-    if before and before / LEVEL_STAYS <= aim <= before * LEVEL_STAYS:
+    if before and before / LEVEL_LONG <= aim <= before * LEVEL_SHORT:
         return before
-    return max(LEVEL_BYTES_MIN, 1 << round(math.log2(aim)))
+    return max(LEVEL_BYTES_MIN, LEVEL_STEP_BYTES * round(aim / LEVEL_STEP_BYTES))
 
 
 def level_in_force(found_bytes: int, most_bytes: int) -> int:

@@ -79,9 +79,10 @@ def test_going_back_needs_a_new_connection_and_going_on_does_not() -> None:
             st.integers(1, 9).map(lambda n: ("put", n)), st.just(("session", 0)), st.just(("serve", 0))
         ),
         max_size=80,
-    )
+    ),
+    st.booleans(),
 )
-def test_every_entry_is_handed_out_once_in_order(moves: list[tuple[str, int]]) -> None:
+def test_every_entry_is_handed_out_once_in_order(moves: list[tuple[str, int]], slowly: bool) -> None:
     stream: list[EntryId] = []
     session, n = 1, 0
     reads = ReadAhead(START)
@@ -93,6 +94,8 @@ def test_every_entry_is_handed_out_once_in_order(moves: list[tuple[str, int]]) -
         found = [(entry, b"") for entry in stream if entry > wire[0].after][:ENTRIES_PER_READ]
         if not found and wire[0].waits:
             return False
+        if found and slowly:
+            wire.extend(reads.begins(found[0][0], len(found)))
         got.extend(entry for entry, _ in reads.answered(wire.pop(0).after, found))
         wire.extend(reads.due())
         return True
@@ -108,3 +111,14 @@ def test_every_entry_is_handed_out_once_in_order(moves: list[tuple[str, int]]) -
     while serve():
         assert len(wire) <= READS_MAX
     assert got == stream
+
+
+def test_while_an_answer_comes_the_read_behind_it_is_sent_once_and_waits() -> None:
+    reads = ReadAhead(START)
+    assert reads.due() == [Ask(START, waits=True)]
+    assert reads.begins(EntryId(1, 1), 3) == [Ask(EntryId(1, 3), waits=True)]
+    assert reads.begins(EntryId(1, 1), 3) == []
+    reads.answered(START, [(EntryId(1, n), b"") for n in (1, 2, 3)])
+    assert EntryId(1, 3) not in [one.after for one in reads.due()], "it is in flight"
+    fresh = reads.answered(EntryId(1, 3), [(EntryId(1, 4), b"")])
+    assert [entry for entry, _ in fresh] == [EntryId(1, 4)]

@@ -304,9 +304,10 @@ def test_what_is_shown_of_a_rebuild() -> None:
 
 def test_the_level_follows_what_the_way_back_carries() -> None:
     assert level_of(0.0, 0.0, 0) == LEVEL_BYTES_MIN
-    assert level_of(125_000, 0.1, 0) == 128 * 1024
-    assert level_of(1_250_000, 0.1, 128 * 1024) == 1024 * 1024
-    assert level_of(130_000, 0.1, 64 * 1024) == 128 * 1024
-    assert level_of(110_000, 0.1, 64 * 1024) == 64 * 1024  # not worth a word
+    assert level_of(125_000, 0.1, 0) == 96 * 1024
+    assert level_of(1_250_000, 0.1, 128 * 1024) == 1_024 * 1024
+    assert level_of(130_000, 0.1, 64 * 1024) == 96 * 1024
+    assert level_of(85_000, 0.1, 64 * 1024) == 64 * 1024  # not worth a word
+    assert level_of(85_000, 0.1, 96 * 1024) == 96 * 1024
     assert level_in_force(1024 * 1024, 256 * 1024) == 256 * 1024
     assert level_in_force(0, 256 * 1024) == 256 * 1024

@@ -68,3 +68,14 @@ def test_what_no_broker_of_ours_answers_is_refused_before_it_is_stored(hostile: 
     reader.feed(hostile)
     with pytest.raises(BadReply):
         reader.next()
+
+
+def test_how_an_answer_begins_is_shown_while_it_comes() -> None:
+    reader = ReplyReader()
+    assert reader.beginning() == b""
+    reader.feed(b"*2\r\n$3\r\nab")
+    assert reader.next() is None
+    assert reader.beginning() == b"*2\r\n$3\r\nab"
+    reader.feed(b"c\r\n:1\r\n")
+    assert reader.next() == ([b"abc", 1],)
+    assert reader.beginning() == b""
