@@ -28,8 +28,8 @@ from pipeline.throttle.view import SEGMENT_BYTES
 WINDOW_BYTES_MIN = 3 * SEGMENT_BYTES
 #: A question goes with so many bytes that came, and not more often, seconds; unanswered ones at most.
 ASK_BYTES, ASK_S, ASKED_MAX = 4096, 0.1, 32
-#: What a want's level holds of the measured rate, seconds, beside a round trip; bytes at least, and its steps.
-#: A level stays while it is off by less than these factors (too little, too much), so that it is no news each
+#: What a want's level holds of the measured rate, seconds, beside a round trip; bytes at least; its steps. A
+#: level stays while it is off by less than these factors (too little, too much), so that it is no news each
 #: second: too little leaves the line idle while the next frame is made, too much lets questions wait.
 LEVEL_S, LEVEL_BYTES_MIN, LEVEL_STEP_BYTES = 0.75, 64 * 1024, 32 * 1024
 LEVEL_SHORT, LEVEL_LONG = 1.15, 1.6
