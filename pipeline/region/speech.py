@@ -28,11 +28,14 @@ class Speech:
     clock: Clock
     level_bytes: int
     token: bytes = b""
+    _said_seq: int = 0
 
     def due(self, now_s: float, cursors: Cursors, waiting: bool) -> bool:
-        """Whether a want should go now. `waiting`: frames of ours are on their way and unanswered."""
+        """Whether a want should go now. `waiting`: frames of ours are on their way and unanswered; or packets
+        were recorded that the center has not heard of: should this disk die, their number must be known."""
         news = any(voice.news() for voice in self.voices)
-        return self.speaker.due(now_s, cursors, self._level(), waiting or self.announcer.waits, news)
+        waiting = waiting or self.announcer.waits or self.outbox.highest_seq() != self._said_seq
+        return self.speaker.due(now_s, cursors, self._level(), waiting, news)
 
     def frames(self, now_s: float, cursors: Cursors) -> list[bytes]:
         """The frames that say it, in order."""
@@ -48,6 +51,7 @@ class Speech:
             cursors=cursors,
             level=self._level(),
         )
+        self._said_seq = want.highest_seq
         want = self.announcer.ask(want)
         for voice in self.voices:
             want = voice.ask(want)
