@@ -33,7 +33,7 @@ def something_waits(database: Database, lanes: Sequence[Lane]) -> bool:
     """Whether any of the lanes has something to claim, by the counters: microseconds, no lock."""
     marks = ", ".join("?" * len(lanes))
     query = f"SELECT count(*) FROM counter WHERE what = {WAITING} AND lane IN ({marks}) AND packets <= 0"
-    return int(database.value(query, lanes)) < len(lanes)
+    return database.number(query, lanes) < len(lanes)
 
 
 def claim(

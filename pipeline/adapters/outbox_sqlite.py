@@ -37,9 +37,12 @@ from pipeline.adapters.outbox_settings import Mirrors
 from pipeline.adapters.outbox_settings import OutboxSettings as OutboxSettings
 from pipeline.adapters.outbox_suspect import HeldAnnounced, OutboxDoubts
 from pipeline.adapters.sqlite import Database
-from pipeline.errors import DiskFull, NotFound
+from pipeline.adapters.sqlite_errors import REBUILD
+from pipeline.errors import DiskFull, NotFound, StoreDamaged
 from pipeline.ports import Batch, Chunk, EntryId, Sent, Settled
+from schemas.errors import SchemaError
 from schemas.feed import FactGroup
+from schemas.identity import check_epoch
 from schemas.lanes import Lane
 from schemas.ranges import Ranges
 
@@ -133,11 +136,11 @@ class SqliteOutbox:
 
     def data_version(self) -> int:
         """See the port."""
-        return int(self._database.value("PRAGMA data_version"))
+        return self._database.number("PRAGMA data_version")
 
     def highest_seq(self) -> int:
         """See the port."""
-        return int(self._database.value("SELECT max(seq) FROM packet") or 0)
+        return self._database.number("SELECT max(seq) FROM packet", none=0)
 
     def claim(
         self,
@@ -201,7 +204,7 @@ class SqliteOutbox:
 
     def settled_to(self) -> int:
         """See the port."""
-        return int(self._database.value(outbox_settle.SETTLED_TO))
+        return self._database.number(outbox_settle.SETTLED_TO)
 
     def take_back(self, above: int, now_ms: int) -> int:
         """See the port."""
@@ -256,11 +259,11 @@ class SqliteOutbox:
         """The epoch as it is now: another process may have begun a new one. Returns whether it is another.
         It never goes back, though another thread may have looked before us and come here after us."""
         row: Any = db.execute("SELECT n, epoch FROM epoch ORDER BY n DESC LIMIT 1").fetchone()
-        n, epoch = row
+        n, epoch = int(row[0]), _sound(row[1])
         with self._epoch_lock:
             if n <= self._epoch_n:
                 return False
-            self._epoch_n, self.epoch = n, str(epoch)
+            self._epoch_n, self.epoch = n, epoch
         return True
 
     def _verify(self, seq: int) -> None:
@@ -281,3 +284,13 @@ class SqliteOutbox:
         with self._database.read() as db:
             self._follow_epoch(db)
         self._high_water.raise_to(self.epoch, self.highest_seq())
+
+
+def _sound(epoch: object) -> str:
+    """What is stored as the epoch, if it can be one."""
+    try:
+        return check_epoch(str(epoch))
+    except SchemaError as why:
+        raise StoreDamaged(
+            f"the outbox's note of its epoch is damaged on this disk ({why}). {REBUILD}"
+        ) from why

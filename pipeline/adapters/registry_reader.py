@@ -107,7 +107,7 @@ class RegistryReader:
 
     def count(self) -> int:
         """How many records there are."""
-        return int(self._database.value("SELECT max(id) FROM record") or 0)
+        return self._database.number("SELECT max(id) FROM record", none=0)
 
     def record(self, nik: str) -> Record | None:
         """The record of one citizen."""
@@ -153,7 +153,7 @@ class RegistryReader:
 
     def unsettled(self) -> int:
         """Groups of facts that the outbox has not settled yet."""
-        return int(self._database.value("SELECT count(*) FROM fact") or 0)
+        return self._database.number("SELECT count(*) FROM fact")
 
     def raw(self, limit: int = 100) -> list[Raw]:
         """Frames that are kept raw, oldest first."""

@@ -21,7 +21,7 @@ _DUE = (
 )
 
 
-_OWNERLESS = "SELECT 1 FROM attachment WHERE nik = 0 AND at_ms < ? LIMIT 1"
+_OWNERLESS = "SELECT EXISTS(SELECT 1 FROM attachment WHERE nik = 0 AND at_ms < ?)"
 _OWNERS = (
     "SELECT r.nik, r.epoch, r.seq FROM record r CROSS JOIN attachment a "
     "ON a.epoch = r.epoch AND a.seq = r.seq WHERE +a.nik = 0 AND a.at_ms < ?"
@@ -36,7 +36,7 @@ class RegistryRetention:
 
     def prune(self, before_ms: int, now_ms: int, limit: int = 50) -> Gone:  # noqa: ARG002  # nothing is dated
         """At most `limit` attachments that came before `before_ms`."""
-        if self._database.value(_OWNERLESS, (before_ms,)):
+        if self._database.number(_OWNERLESS, (before_ms,)):
             self._find_owners(before_ms)
         due = self._database.rows(_DUE, (before_ms, limit), tuple)
         for number, _ in due:

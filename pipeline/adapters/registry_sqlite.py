@@ -48,7 +48,7 @@ class SqliteRegistry:
 
     def data_version(self) -> int:
         """A number that changes when another connection has written."""
-        return int(self._database.value("PRAGMA data_version"))
+        return self._database.number("PRAGMA data_version")
 
     def cursors(self) -> Cursors:
         """See the port."""
@@ -114,7 +114,7 @@ class SqliteRegistry:
 
     def forget_facts(self, upto: int, epoch: str) -> None:
         """See the port."""
-        if not self._database.value("SELECT 1 FROM fact WHERE position <= ? LIMIT 1", (upto,)):
+        if not self._database.number("SELECT EXISTS(SELECT 1 FROM fact WHERE position <= ?)", (upto,)):
             return
         with self._database.write() as db:
             db.execute("DELETE FROM fact WHERE position <= ? AND epoch = ?", (upto, epoch))
@@ -136,7 +136,7 @@ class SqliteRegistry:
 
     def record_count(self) -> int:
         """See the port."""
-        return int(self._database.value("SELECT max(id) FROM record") or 0)
+        return self._database.number("SELECT max(id) FROM record", none=0)
 
     # --- the rebuild, and questions that jump the queue -----------------------------------------
 

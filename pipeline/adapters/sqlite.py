@@ -52,8 +52,6 @@ class Layout:
 
 #: Which file a path led to: device and inode.
 _Place = tuple[int, int]
-
-
 T = TypeVar("T")
 
 
@@ -136,11 +134,12 @@ class Database:
                 if db.in_transaction:
                     db.execute("COMMIT")
 
-    def value(self, query: str, values: Sequence[Any] = ()) -> Any:
-        """The first column of the first row (`None`: there is none), in no transaction: microseconds."""
+    def number(self, query: str, values: Sequence[Any] = (), *, none: int | None = None) -> int:
+        """The number that is all of the answer, in no transaction: microseconds. `none` stands for NULL."""
         db = self.db
         try:
-            return db.execute(query, values).get
+            found: Any = db.execute(query, values).get
+            return int(none if found is None else found)  # type: ignore[arg-type]  # is translated
         except FOREIGN as why:
             raise self._translate(why) from why
 

@@ -263,3 +263,21 @@ def test_flipped_bits_in_the_database_are_noticed_or_harm_nothing(tmp_path: Path
         whole += 1
     assert whole
     assert noticed
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("UPDATE epoch SET epoch = 'h|gxga'", "note of its epoch is damaged"),
+        ("DELETE FROM epoch", "makes no sense"),
+        ("DELETE FROM meta WHERE key = 'settled_to'", "makes no sense"),
+        ("UPDATE meta SET value = 'x' WHERE key = 'settled_to'", "makes no sense"),
+        ("UPDATE meta SET value = CAST(x'ff' AS TEXT) WHERE key = 'settled_to'", "is damaged"),
+    ],
+)
+def test_a_note_that_makes_no_sense_is_said_with_what_to_do(
+    outbox: SqliteOutbox, tmp_path: Path, damage: str, said: str
+) -> None:
+    outbox.connection.execute(damage)
+    with pytest.raises(StoreDamaged, match=f"{said}.*rebuild it in an empty one"):
+        SqliteOutbox(tmp_path, SMALL_DISK).settled_to()

@@ -40,7 +40,7 @@ class Stores(NamedTuple):
 
     def leaf(self, nik: str) -> object:
         """What is stored."""
-        return self.file.value("SELECT leaf FROM record WHERE nik = ?", (int(nik),))
+        return self.file.rows("SELECT leaf FROM record WHERE nik = ?", (int(nik),), tuple)[0][0]
 
 
 @pytest.fixture
