@@ -129,5 +129,7 @@ def test_a_flipped_bit_never_becomes_another_packet_at_the_center(
         held = digests(damaged.world)
         wrong = {one: digest for one, digest in held.items() if digest not in (None, truth[one])}
         assert not wrong, f"{wrong} (seed {seed}, {flip})"
+        crashed = [outcome for outcome in counts if outcome.startswith("crashed")]
+        assert not crashed, f"{crashed} (seed {seed}, {flip})"
     with capsys.disabled():
         print(f"\n  {name}, the whole way: {FLIPS:,} flips: {dict(counts.most_common())}")
