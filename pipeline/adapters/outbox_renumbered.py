@@ -5,7 +5,7 @@ before the current one first, then the one before that; within an epoch by seq. 
 epoch lasts: rows of `past` that lead on are written when an epoch begins, and stay.
 
 Only chains that reach the current epoch are told. A limit: a packet that was announced in the first epoch,
-had its word under its name in the second, and was followed by a third one before its region could tell the run
+had its word under its name in the second, and was followed by a third before its region could tell the run
 (the first wants that are answered do) is at the center, and its old announcement stays open: the loss list
 names it once too often. Its digest and NIK hash are those of a packet that is there.
 """

@@ -1,4 +1,4 @@
-"""For tests: older names out of an outbox whose files are copied, deleted and restored: nothing stays open."""
+"""For tests: older names out of an outbox whose files are copied and deleted: nothing stays open."""
 
 from __future__ import annotations
 
