@@ -218,7 +218,8 @@ class Outbox(Protocol):
         Returns how many. Those that cannot be sent any more (attachments deleted) keep their word."""
 
     def heads(self, seqs: Iterable[int]) -> dict[int, bytes]:
-        """The beginning (length and head) of packets' stored bytes, for records sent by reference."""
+        """The beginning (length and head) of packets' stored bytes, for records sent by reference: of those
+        whose receipt is settled, so that they are the packets which the center speaks of."""
 
 
 class Cursors(NamedTuple):

@@ -21,7 +21,7 @@ from pipeline.adapters.folder import Folder, write_private
 from pipeline.adapters.redis_region_link import RedisRegionLink
 from pipeline.ports import Clock
 from pipeline.region.pull import Pull
-from pipeline.region.pulled import Pulled
+from pipeline.region.pulled import SETTLING, Pulled
 from pipeline.region.push import Push
 from pipeline.region.pushed import Pushed
 from pipeline.region_link import RegionLink
@@ -35,6 +35,8 @@ from workers.upkeep import keepers, start
 from workers.wiring import broker_url, region_pipeline
 
 SLICE_S = 30.0
+#: How long `pull` waits for `push` to settle receipts, seconds.
+SETTLE_S = 0.005
 #: How long `push` waits for news of its stores when it has nothing to do, seconds.
 LOOK_S = 0.05
 
@@ -69,6 +71,8 @@ class RegionSide:
         _count(self.pulled, frames=done.frames, facts=done.facts, records=done.records)
         if done.frames:
             self.wake.set()
+        if done.waits == SETTLING:
+            return SETTLE_S
         return 0.2 if done.waits else 0.0
 
     def ask_to_stop(self) -> None:

@@ -20,7 +20,7 @@ from pipeline.adapters.disk import Ballast, check_room
 from pipeline.adapters.high_water import HighWaterFiles
 from pipeline.adapters.outbox_aside import RESTATED_MAX, damage_of_large
 from pipeline.adapters.outbox_books import Books
-from pipeline.adapters.outbox_bytes import read_heads, read_span
+from pipeline.adapters.outbox_bytes import read_known_heads, read_span
 from pipeline.adapters.outbox_draft import Draft, Stored, Taken
 from pipeline.adapters.outbox_layout import (
     BALLAST_NAME,
@@ -216,7 +216,7 @@ class SqliteOutbox:
         with self._database.read() as db:
             if self._follow_epoch(db):
                 return {}  # the seqs that were meant are of an epoch that is over
-            return read_heads(db, seqs)
+            return read_known_heads(db, seqs)
 
     # --- beyond the port ----------------------------------------------------------------------------
 

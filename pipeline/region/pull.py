@@ -16,7 +16,7 @@ from pipeline.hop import Fit, fit
 from pipeline.ports import Clock, Cursors, EntryId, Outbox, Registry
 from pipeline.region.backoff import Backoff
 from pipeline.region.level import MeasuredLink, level_of
-from pipeline.region.pulled import Pulled, Step
+from pipeline.region.pulled import SETTLING, Pulled, Step
 from pipeline.region.rebuild import back_span, fit_answer, fit_back
 from pipeline.region.speaker import Heard, Speaker
 from pipeline.region_link import RegionLink
@@ -46,6 +46,7 @@ class Pull:
     rng: random.Random = field(default_factory=random.Random)
     clock_off_ms: int = 0
     _position: EntryId = NOWHERE
+    _waiting: list[tuple[EntryId, bytes]] = field(default_factory=list)
     _backoff: Backoff = field(init=False)
     _facts: int = 0
     _records: int = 0
@@ -64,11 +65,14 @@ class Pull:
         self._facts = self._records = 0
         steps: list[Step] = []
         try:
-            entries = self.link.read_down(self._position, wait_s)
+            entries, self._waiting = self._waiting or self.link.read_down(self._position, wait_s), []
             self._backoff.worked()
             taken: list[EntryId] = []
-            for entry, frame in entries:
+            for place, (entry, frame) in enumerate(entries):
                 steps.append(self._take(frame))
+                if steps[-1] is Step.NOT_YET:
+                    self._waiting = entries[place:]
+                    break
                 # A ledger restored from a backup may still speak to the machine whose place we took.
                 if steps[-1] is not Step.OTHERS:
                     self.speaker.meet(entry.session)
@@ -80,7 +84,7 @@ class Pull:
             self._went_down()
             return Pulled(tuple(steps), self._facts, self._records, "link down")
         self._measure()
-        return Pulled(tuple(steps), self._facts, self._records)
+        return Pulled(tuple(steps), self._facts, self._records, SETTLING if self._waiting else "")
 
     def close(self) -> None:
         """Let go of the link; may be called from another thread to end a wait."""
@@ -96,6 +100,7 @@ class Pull:
 
     def _went_down(self) -> None:
         self.link.close()
+        self._waiting = []
         self._backoff.failed(self.clock.now_s())
 
     # --- one frame ------------------------------------------------------------------------------
@@ -146,7 +151,9 @@ class Pull:
             return self._unfit(fits)
         whole = self._whole(changes)
         if whole is None:
-            return self._ask_anew(whole=True)
+            # Facts come first, and push settles them: until then nobody knows whose packets these are.
+            settled = self.outbox.settled_to() >= cursors.facts
+            return self._ask_anew(whole=True) if settled else Step.NOT_YET
         self.registry.apply_records(span, whole, self.clock.now_ms())
         self._records += len(whole)
         return Step.APPLIED
@@ -209,8 +216,9 @@ class Pull:
         return Step.SKIPPED if heard is Heard.STALE else Step.ACK
 
     def _whole(self, changes: tuple[RecordChange, ...]) -> list[RecordChange] | None:
-        """The changes with their heads: those sent by reference are read from our outbox. `None` if one is
-        not there (or its epoch is not ours): then the center must send contents."""
+        """The changes with their heads: those sent by reference are read from our outbox. `None` if one has
+        no settled receipt there (or its epoch is not ours): a copy of this folder may hold another packet
+        under that number."""
         referred = [c.seq for c in changes if c.head is None and c.epoch == self.outbox.epoch]
         heads = self.outbox.heads(referred) if referred else {}
         whole: list[RecordChange] = []

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+#: What a pull waits for while `push` has facts to settle.
+SETTLING = "receipts to be settled here"
+
 
 class Step(Enum):
     """What became of one frame."""
@@ -15,6 +18,7 @@ class Step(Enum):
     OTHERS = "sealed to the key of another machine"
     SKIPPED = "not from our center, or of a session that is over"
     ASKED_ANEW = "asked for again"
+    NOT_YET = "it refers to packets whose receipts are not settled yet: it is taken again"
     KEPT_RAW = "verified, but from a newer center: kept for a later version"
 
 

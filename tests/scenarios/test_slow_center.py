@@ -135,7 +135,7 @@ def test_a_center_whose_disk_is_full_defers_and_an_urgent_packet_still_comes(wor
     world.go_on(1)
     assert world.ledger.reader.packet(urgent) is not None
     world.free_bytes = 100_000 * MIB
-    world.go_on(int(REPEAT_S) + 3)
+    world.go_on(int(REPEAT_S) + 5)
     assert world.received > 1, "it was not asked again in time"
     world.all_arrives_once()
 

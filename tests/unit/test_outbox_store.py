@@ -263,9 +263,18 @@ def test_what_a_dead_process_left_half_uploaded_is_swept_but_not_what_a_living_o
 def test_heads_are_the_beginning_of_the_stored_bytes_also_of_large_packets(outbox: SqliteOutbox) -> None:
     outbox.take([draft(1), draft(2, 40_000)], 1)
     outbox.take_large(draft(3, 300_000), 1)
+    assert outbox.heads([1, 2, 3]) == {}, "the center has not said that these are its packets"
+    outbox.settle([(1, group(outbox, ((1, 4),), Status.RECEIVED_AT_CENTRAL))], 1, 1)
     heads = outbox.heads([1, 2, 3, 99])
     assert set(heads) == {1, 2, 3}
     assert [read_head(heads[seq]).payload["nama"] for seq in (1, 2, 3)] == ["WARGA 1", "WARGA 2", "WARGA 3"]
+
+
+def test_heads_of_damaged_packets_are_not_handed_out(outbox: SqliteOutbox) -> None:
+    outbox.take([draft(1), draft(2)], 1)
+    outbox.settle([(1, group(outbox, ((1, 3),), Status.RECEIVED_AT_CENTRAL))], 1, 1)
+    outbox.connection.execute("UPDATE body SET stored = replace(stored, 'WARGA 1', 'WARGA 7') WHERE seq = 1")
+    assert set(outbox.heads([1, 2])) == {2}
 
 
 def test_the_data_version_changes_when_another_program_enqueues(outbox: SqliteOutbox, tmp_path: Path) -> None:
@@ -425,7 +434,6 @@ def test_a_program_that_had_the_outbox_open_over_a_new_epoch_goes_on_in_it(tmp_p
     assert before.take([draft(9)], 1) == [Taken(PacketId("1806", begun, 3))]
     assert before.take_large(draft(10, 700_000), 1) == Taken(PacketId("1806", begun, 4))
     assert HighWaterFile(tmp_path / HIGH_WATER_NAME).read() == HighWater(begun, 4)
-    assert before.heads([1]) != {}
     before.close()
     outbox.close()
 
@@ -435,6 +443,7 @@ def test_heads_of_an_epoch_that_is_over_are_not_those_of_the_new_one(tmp_path: P
     outbox = SqliteOutbox(tmp_path, SMALL_DISK)
     outbox.check(9_000)
     outbox.doubts.end((), 9_000)
+    outbox.settle([(1, group(outbox, ((1, 2),), Status.RECEIVED_AT_CENTRAL))], 1, 1)
     assert before.heads([1]) == {}  # whoever asks does not know yet that there is another epoch
     assert set(before.heads([1])) == {1}
 
