@@ -201,8 +201,10 @@ def _epoch_so_far(connection: Connection, region: str, want: Want) -> tuple[int,
         return 0, 0
     known = [row.highest_seq, want.highest_seq + 1 if row.followed else 0]
     for table in (PACKET, ASSEMBLING, ANNOUNCED):
-        top = connection.execute(select(func.max(table.c.seq)).where(table.c.epoch_id == row.id)).scalar()
-        known.append(top or 0)
+        top = select(table.c.seq).where(table.c.epoch_id == row.id).order_by(table.c.seq.desc()).limit(1)
+        if table is PACKET:  # of what was refused nobody knows whether it was one
+            top = top.where(PACKET.c.status != int(Status.REFUSED))
+        known.append(connection.execute(top).scalar() or 0)
     return min(max(known), INTEGER_MAX), ledger_was.known(connection, row.id)
 
 

@@ -153,9 +153,12 @@ def over(connection: Connection, region: str) -> list[OverEpoch]:
     opened since there are loss lists."""
     if not there_are(connection):
         return []
+    # A refusal alone is no sign that there was such a packet: nobody could read what came under that number.
+    received = select(PACKET.c.seq).where(PACKET.c.epoch_id == EPOCH.c.id, HERE)
+    announced = select(ANNOUNCED.c.seq).where(ANNOUNCED.c.epoch_id == EPOCH.c.id)
     tops = [
-        select(func.max(table.c.seq)).where(table.c.epoch_id == EPOCH.c.id).scalar_subquery()
-        for table in (PACKET, ANNOUNCED)
+        received.order_by(PACKET.c.seq.desc()).limit(1).scalar_subquery(),
+        announced.order_by(ANNOUNCED.c.seq.desc()).limit(1).scalar_subquery(),
     ]
     rows = connection.execute(
         select(EPOCH.c.id, EPOCH.c.epoch, EPOCH.c.last_ms, EPOCH.c.highest_seq, *tops)

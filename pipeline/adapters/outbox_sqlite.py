@@ -198,7 +198,7 @@ class SqliteOutbox:
             if start is not None and start != at:
                 return Settled(at, (), ())
             done = outbox_settle.settle(db, books, self.epoch, facts, to)
-            for group in done.forks:
+            for group in (one for one in done.forks if one.hash):  # a refusal says nothing of contents
                 outbox_suspect.note(db, books, group.seqs, "the center has other packets under these numbers")
             return done
 

@@ -118,7 +118,7 @@ from pipeline.adapters.high_water import HighWaterFile
 folder, line, when = sys.argv[1:]
 with open_outbox(folder) as outbox:
     if when == "before":
-        HighWaterFile.raise_to = lambda self, *_: os.kill(os.getpid(), signal.SIGKILL)
+        HighWaterFile.raise_to = lambda self, *_, **__: os.kill(os.getpid(), signal.SIGKILL)
     outbox.enqueue(list(sample_lines(5, seed=9))[int(line)])
     os.kill(os.getpid(), signal.SIGKILL)
 """
