@@ -12,7 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.folder import Folder
+from pipeline.adapters.folder import SETTINGS_NAME, Folder
+from pipeline.errors import StoreDamaged
 from pipeline.linksim.profile import parse_address
 from workers.embedded import ValkeyServer
 from workers.logs import log, set_up_logs
@@ -45,9 +46,39 @@ def run_up(folder: Folder, take_over: bool) -> int:
         workers = [_worker(folder, role, ticks, take_over) for role, ticks in roles.items()]
         said = log("up")
         said.info("up", side=folder.settings.side, folder=str(folder.path))
-        stopped = Supervisor([*servers, *workers], lambda name, **fields: said.info(name, **fields), held)
+        there = StillThere(folder.path)
+        children = [*servers, *workers]
+        stopped = Supervisor(
+            children, lambda name, **fields: said.info(name, **fields), held, check=there.check
+        )
         stopped.run_until(StopSignal(signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     return 0
+
+
+class StillThere:
+    """Whether the folder at `path` is the one that was there: who deletes it leaves processes behind that
+    write into files which nobody will ever see."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._was = path, self._now(path)
+
+    def check(self) -> None:
+        """Raises `StoreDamaged` where it was deleted or replaced."""
+        if self._now(self._path) != self._was:
+            raise StoreDamaged(
+                f"{self._path} was deleted or replaced while this side ran on it, so it stops. A center: "
+                "restore its ledger from a backup. A region: `titian admit CODE --again` at the center, then "
+                "`titian init region --join FILE --rebuild` here"
+            )
+
+    @staticmethod
+    def _now(path: Path) -> tuple[int, int] | None:
+        try:
+            found = path.stat()
+            (path / SETTINGS_NAME).stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 @contextmanager

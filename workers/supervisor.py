@@ -60,7 +60,7 @@ class Stopped:
 class Supervisor:
     """Runs `children`. on_event: `on_event(name, **fields)` at each turn: `child_started`, `child_ended`,
     `child_stuck`, `child_not_started`, `child_note`, `child_killed`, `stopped`. claim: where it is written
-    down how they stand."""
+    down how they stand. check: raises where there is no sense in going on; asked at each look."""
 
     def __init__(
         self,
@@ -68,12 +68,14 @@ class Supervisor:
         on_event: OnEvent,
         claim: Claim | None = None,
         rng: random.Random | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._servers = [Child(spec) for spec in children if spec.ready is not None]
         self._workers = [Child(spec) for spec in children if spec.ready is None]
         self._on_event = on_event
         self._claim = claim
         self._rng = rng or random.Random()
+        self._check = check
         self._looked_s = time.monotonic()
 
     @property
@@ -91,6 +93,7 @@ class Supervisor:
         try:
             self.start(stop)
             while not stop.wait(LOOK_S):
+                self._check()
                 self.look(time.monotonic())
         except BaseException:
             self.stop()

@@ -98,8 +98,8 @@ class Folder:
 
     @property
     def run(self) -> Path:
-        """Locks, ticks, logs: made when first asked for."""
-        return _private_dir(self.path / "run")
+        """Locks, ticks, logs: made when first asked for, but not where the folder itself is gone."""
+        return _private_dir(self.path / "run", parents=False)
 
     @property
     def logs(self) -> Path:
@@ -210,8 +210,8 @@ def write_private(path: Path, text: str) -> None:
         os.close(directory)
 
 
-def _private_dir(path: Path) -> Path:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _private_dir(path: Path, *, parents: bool = True) -> Path:
+    path.mkdir(mode=0o700, parents=parents, exist_ok=True)
     return path
 
 

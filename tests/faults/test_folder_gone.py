@@ -15,6 +15,8 @@ from pipeline.adapters.outbox_sqlite import OutboxSettings, create_outbox
 from pipeline.errors import NotFound, StoreError
 from pipeline.region import Producer, open_outbox
 from pipeline.sample import sample_lines
+from tests.sides_rig import enqueue as enqueue_lines
+from tests.sides_rig import everything_is_back, two_sides, until
 
 SMALL_DISK = OutboxSettings(low_water_bytes=0, ballast_bytes=0)
 GONE = "deleted or replaced while it was in use"
@@ -117,3 +119,23 @@ def test_after_a_folder_was_replaced_the_next_enqueue_goes_into_the_one_that_is_
     producer.close()
     with open_outbox(tmp_path / "region", settings=SMALL_DISK) as again:
         assert again.store.highest_seq() == 3
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("side", ["region", "center"])
+def test_a_side_whose_folder_is_deleted_under_it_stops_and_says_what_to_do(tmp_path: Path, side: str) -> None:
+    with two_sides(tmp_path) as sides:
+        everything_is_back(sides, enqueue_lines(sides, 5))
+        up, folder = (sides.region_up, sides.region) if side == "region" else (sides.center_up, sides.center)
+        log = (folder.logs / "up.log").open("rb")  # still to be read when its name is gone
+        process = up.process
+        assert process is not None
+        shutil.rmtree(folder.path)
+        until(lambda: process.poll() is not None, 30.0, "the end of a side without a folder")
+        up.process = None
+        said = log.read().decode()
+        log.close()
+        assert process.returncode == 70
+        assert "was deleted or replaced while this side ran on it" in said
+        assert "--rebuild" in said
+        assert not folder.path.exists()
