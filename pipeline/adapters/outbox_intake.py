@@ -70,7 +70,7 @@ def take(
         seq += 1
     if rows:
         db.executemany(_PACKET, rows)
-        db.executemany("INSERT INTO body VALUES (?, ?)", bodies)
+        db.executemany("INSERT OR REPLACE INTO body VALUES (?, ?)", bodies)
         books.event("enqueued", ((first, seq),))
     return outcomes
 

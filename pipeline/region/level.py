@@ -109,5 +109,6 @@ def level_of(rate_bytes_s: float, rtt_s: float, before: int) -> int:
 
 
 def level_in_force(found_bytes: int, most_bytes: int) -> int:
-    """The level that a want names: what was found (0: nothing yet), never more than the settings allow."""
-    return min(found_bytes, most_bytes) if found_bytes else most_bytes
+    """The level that a want names: what was found, never more than the settings allow. While nothing is known
+    of the way back (0) it is the least: on a thin line more would stand before the center's first word."""
+    return min(found_bytes or LEVEL_BYTES_MIN, most_bytes)

@@ -286,7 +286,7 @@ def test_a_want_asks_for_as_much_as_the_way_back_was_measured_to_carry(world: Wo
         return ThrottleView(State.STEADY, "", 0, measured[-1], 0.1, 0.1, 0.0, 0.05, 0)
 
     world.pull.link.way_back = way_back  # type: ignore[attr-defined]
-    for rate_bytes_s, level in ((0.0, 64), (125_000.0, 96), (5_000_000.0, 256)):
+    for rate_bytes_s, level in ((125_000.0, 96), (5_000_000.0, 256), (10_000.0, 64)):
         measured.append(rate_bytes_s)
         world.step_pull()
         world.clock.advance(NEWS_S)

@@ -310,4 +310,5 @@ def test_the_level_follows_what_the_way_back_carries() -> None:
     assert level_of(85_000, 0.1, 64 * 1024) == 64 * 1024  # not worth a word
     assert level_of(85_000, 0.1, 96 * 1024) == 96 * 1024
     assert level_in_force(1024 * 1024, 256 * 1024) == 256 * 1024
-    assert level_in_force(0, 256 * 1024) == 256 * 1024
+    assert level_in_force(0, 256 * 1024) == LEVEL_BYTES_MIN
+    assert level_in_force(0, 32 * 1024) == 32 * 1024
