@@ -19,7 +19,7 @@ Peer = Callable[[socket.socket], None]
 
 
 @contextlib.contextmanager
-def broker(peer: Peer, **changes: float) -> Iterator[BrokerConnection]:
+def broker(peer: Peer, **changes: float | str) -> Iterator[BrokerConnection]:
     """A connection to a server that treats every caller as `peer` says."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -155,3 +155,23 @@ def test_a_child_process_leaves_its_parents_connection_alone() -> None:
             duplicate.setblocking(True)
             duplicate.sendall(b"*1\r\n$4\r\nPING\r\n")
             assert duplicate.recv(100) == b":7\r\n"
+
+
+def test_signing_in_may_take_longer_than_connecting() -> None:
+    """Behind a full buffer on a thin line the broker's answer comes seconds after the connection is there."""
+
+    def slow(sock: socket.socket) -> None:
+        first = threading.Event()
+        while sock.recv(65536):
+            first.wait(0.0 if first.is_set() else 0.6)
+            first.set()
+            sock.sendall(b"+OK\r\n")
+
+    asked = {
+        "connect_timeout_s": 0.2,
+        "auth_timeout_s": 10.0,
+        "username": "region-1806",
+        "password": "secret",
+    }
+    with broker(slow, **asked) as connection:
+        assert connection.call("PING") == b"OK"
