@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from celery.signals import beat_embedded_init, worker_ready, worker_shutting_dow
 from pipeline.adapters.file_lock import FileLock
 from pipeline.adapters.folder import Folder, write_private
 from pipeline.adapters.redis_region_link import RedisRegionLink
+from pipeline.errors import DiskFull
 from pipeline.ports import Clock
 from pipeline.region.pull import Pull
 from pipeline.region.pulled import SETTLING, Pulled
@@ -53,6 +56,7 @@ class RegionSide:
     wake: threading.Event = field(default_factory=threading.Event)
     pushed: dict[str, int] = field(default_factory=dict)
     pulled: dict[str, int] = field(default_factory=dict)
+    on_full: Callable[[], None] = lambda: None
     _shown_s: float = -1.0
 
     def push_once(self) -> float:
@@ -67,7 +71,11 @@ class RegionSide:
 
     def pull_once(self) -> float:
         """One round of pull; push is woken when facts came, since they open its window."""
-        done: Pulled = self.pull.step(wait_s=1.0)
+        try:
+            done: Pulled = self.pull.step(wait_s=1.0)
+        except DiskFull:
+            self.on_full()
+            raise
         _count(self.pulled, frames=done.frames, facts=done.facts, records=done.records)
         if done.frames:
             self.wake.set()
@@ -108,7 +116,8 @@ class RegionSide:
             "pushed": self.pushed,
             "pulled": self.pulled,
         }
-        write_private(self.run / "push.json", json.dumps(state))
+        with suppress(OSError):  # a full disk must not stop what would empty it
+            write_private(self.run / "push.json", json.dumps(state))
 
 
 def throttle_json(view: ThrottleView | None) -> dict[str, Any] | None:
@@ -137,7 +146,7 @@ def region_application(folder: Folder, *, take_over: bool = False) -> Celery:
     """The Celery application of a region's worker, with its two tasks registered."""
     app = make_application(f"titian-{folder.settings.region}", broker_url(folder), (PUSH, PULL), REGION_BEAT)
     parts = region_pipeline(folder, take_over=take_over)
-    side = RegionSide(parts.push, parts.pull, parts.clock, folder.run)
+    side = RegionSide(parts.push, parts.pull, parts.clock, folder.run, on_full=parts.outbox.give_up_ballast)
     threads = keepers(folder, parts.outbox, parts.mirrored, parts.clock, side.stop)
 
     @app.task(name=PUSH)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
+from pipeline.adapters.disk import free_bytes
 from pipeline.adapters.folder import Folder
 from pipeline.adapters.outbox_custody import OutboxCustody
 from pipeline.adapters.outbox_sqlite import SqliteOutbox
@@ -45,23 +47,31 @@ def keepers(
     return Keeper(jobs, clock, stop), Keeper([night], clock, stop)
 
 
-class _Retention:
-    """A round of housekeeping as a job; what went is said in the log."""
+class RetentionJob:
+    """A round of housekeeping as a job; what went is said in the log. Below the low water the ballast goes
+    first: cleaning up takes room, too."""
 
-    def __init__(self, house: Housekeeping) -> None:
-        self._house = house
+    def __init__(self, house: Housekeeping, is_full: Callable[[], bool], on_full: Callable[[], None]) -> None:
+        self._house, self._is_full, self._on_full = house, is_full, on_full
 
     def __call__(self) -> bool:
+        if self._is_full():
+            self._on_full()
         done = self._house.round()
         if done.packets or done.pages:
             log("retention").info("gone", packets=done.packets, bytes=done.bytes, pages=done.pages)
         return done.more
 
 
-def _retention(folder: Folder, outbox: SqliteOutbox, clock: Clock) -> _Retention:
+def _retention(folder: Folder, outbox: SqliteOutbox, clock: Clock) -> RetentionJob:
     registry = RegistryRetention(Database(folder.path / FILE_NAME, LAYOUT))
-    days = folder.settings.outbox.retention_days
-    return _Retention(Housekeeping((outbox.retention, registry), clock, days))
+    part = folder.settings.outbox
+    house = Housekeeping((outbox.retention, registry), clock, part.retention_days)
+
+    def is_full() -> bool:
+        return free_bytes(folder.path) < part.low_water_bytes
+
+    return RetentionJob(house, is_full, outbox.give_up_ballast)
 
 
 def start(threads: tuple[Keeper, ...]) -> None:

@@ -218,6 +218,10 @@ class SqliteOutbox:
                 return {}  # the seqs that were meant are of an epoch that is over
             return read_known_heads(db, seqs)
 
+    def give_up_ballast(self) -> None:
+        """The disk is full, or nearly: let go of what was held ready, so that what is here can be settled."""
+        self._ballast.give_up()
+
     # --- beyond the port ----------------------------------------------------------------------------
 
     def retry(self, seqs: Ranges, now_ms: int) -> int:

@@ -15,6 +15,7 @@ from pipeline.region.housekeeping import DAY_MS, PACKETS_A_ROUND, Gone, Housekee
 from pipeline.testing.clock import ManualClock
 from schemas.back import Piece
 from schemas.verdicts import Status
+from workers.upkeep import RetentionJob
 
 
 class Shelf(NamedTuple):
@@ -104,3 +105,14 @@ def test_an_attachment_whose_citizen_nobody_named_is_of_the_record_made_from_its
     with database.write() as db:
         db.execute("UPDATE record SET status = ?", (int(Status.CARD_PRINTED),))
     assert retention.prune(101, 200) == Gone(1, 1, 3)
+
+
+def test_on_a_disk_that_is_nearly_full_the_ballast_goes_before_the_cleaning_up() -> None:
+    full, went = [False], []
+    house = Housekeeping((Shelf([], []),), ManualClock(), 30)
+    job = RetentionJob(house, lambda: full[0], lambda: went.append("ballast"))
+    assert job() is False
+    assert went == []
+    full[0] = True
+    job()
+    assert went == ["ballast"]
