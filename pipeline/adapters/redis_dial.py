@@ -61,9 +61,8 @@ class Dial(Connection):
                     self.throttle.ask(sock)
                 sock.settimeout(self.at.connect_timeout_s)
                 sock.connect(address)
-                sock.settimeout(
-                    self.at.auth_timeout_s
-                )  # signing in waits behind what the line's buffer holds
+                # Signing in waits behind what the buffer of the line holds.
+                sock.settimeout(self.at.auth_timeout_s)
                 return sock
             except OSError as why:
                 sock.close()
