@@ -38,7 +38,10 @@ def losses(
     offline: _Offline = False,
     timeout: Timeout = None,
 ) -> None:
-    """Which packets were recorded and never came, since a disk died: whom to ask again, and nobody else.
+    """Which packets were recorded and never came, since a disk died: whom to ask again.
+
+    It holds what the center had heard of: what was recorded in the second before the disk died, or while
+    there was no link, is in no list.
 
     \b
     Examples:
@@ -64,6 +67,19 @@ def losses(
             note(f"{rows} lines in {csv}" if rows else f"nothing is lost: {csv} has only its header")
     else:
         _show(found, limit)
+    if found["count"]:
+        _warn_while_a_mirror_is_sent(folder)
+
+
+def _warn_while_a_mirror_is_sent(folder: Folder) -> None:
+    """What still comes from an old mirror is not lost."""
+    from pipeline.inspection.mirror import recovery_json
+
+    mirror = recovery_json(folder) if folder.settings.side == "region" else None
+    if mirror is not None and mirror["finished_ms"] is None:
+        note(
+            f"the old mirror {mirror['path']} is still being sent: look again when `titian doctor` says it is done"
+        )
 
 
 def _center(folder: Folder, region: str | None) -> dict[str, Any]:
@@ -178,7 +194,9 @@ def _show(found: dict[str, Any], limit: int) -> None:
         note(f"{len(found['losses']) - limit:,} lines more: --csv FILE has them all, --limit shows more")
     parts = ", ".join(f"{n:,} {why}" for why, n in found["by_why"].items())
     what = "a packet is" if found["count"] == 1 else f"{found['count']:,} packets are"
-    print(f"{what} lost ({parts}): these citizens have to be asked again, and nobody else")
+    print(f"{what} lost ({parts}): these have to be recorded again")
+    if found["by_why"].get("never announced"):
+        note("of those that were never announced only the numbers are known: look into the office's papers")
 
 
 def _row(one: dict[str, Any]) -> list[str]:

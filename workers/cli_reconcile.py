@@ -71,7 +71,7 @@ def _run(folder: Folder, timeout: float | None, *, dry_run: bool) -> Reconciled:
 def _region_folder(folder: Folder, region: str | None) -> Folder:
     """The region's folder, if its side runs; raises `WrongSide`, `UsageError` or `Unreachable`."""
     from pipeline.errors import Unreachable, UsageError, WrongSide
-    from workers.looking import is_running
+    from workers.looking import check_heard, is_running
 
     settings = folder.settings
     if settings.side == "center":
@@ -86,6 +86,7 @@ def _region_folder(folder: Folder, region: str | None) -> Folder:
         raise Unreachable(
             f"the side of {folder.path} does not run, and it is what carries the questions: titian up"
         )
+    check_heard(folder)
     return folder
 
 

@@ -32,13 +32,14 @@ ALL = ("*",)
 def fetch_record(store: RegionLook, nik: str, *, whole: bool, timeout_s: float | None) -> bool:
     """Ask for the record, and with `whole` for those of its attachments that are not here. False: the center
     has no such record. Raises `Unreachable` where this side does not run or no answer came in time."""
-    from workers.looking import is_running
+    from workers.looking import check_heard, is_running
 
     if not is_running(store.folder):
         raise Unreachable(
             "this region is not running, so it cannot ask its center: start it with "
             f"`titian up --data {store.folder.path}`, then run this again"
         )
+    check_heard(store.folder)
     wait = _Wait(store.folder.path, SystemClock(), timeout_s)
     known = _missing(store, nik) if whole else ()
     if not wait.for_answer(store, nik, ALL if known is None else known):

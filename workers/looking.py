@@ -107,6 +107,19 @@ def is_running(folder: Folder) -> bool:
     return running(folder.path / "run") is not None
 
 
+def check_heard(folder: Folder) -> None:
+    """Raises `Unreachable` where the center, or its broker, has said that it will not serve this side: then
+    waiting for an answer is vain."""
+    from pipeline.errors import Unreachable
+    from pipeline.inspection.alarms import denial_sentence, refusal_sentence
+
+    link = link_of(folder)
+    if link.value("denied"):
+        raise Unreachable(denial_sentence(str(link.value("denied"))))
+    if link.value("refusal"):
+        raise Unreachable(refusal_sentence(str(link.value("refusal"))))
+
+
 def link_of(folder: Folder) -> LinkState:
     """What the region's worker last said of the link; a file that is gone or half there says nothing."""
     try:

@@ -1,4 +1,4 @@
-"""Inspection, steps 4 and 7: the loss list: which citizens must be asked again, and nobody else (design, 7).
+"""Inspection, steps 4 and 7: the loss list: which citizens must be asked again (design, 7).
 
 The center reads it in its ledger; a region asks the center, and keeps the last answer among its questions.
 Who a packet was about is said where this side knows a citizen with that hash of a NIK.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import AlreadyRunning, Unreachable
+from pipeline.inspection.running import LinkState
 from pipeline.region.comparing import Day
 from pipeline.region.reconcile import Mend
 from schemas.verdicts import Status
@@ -68,6 +69,17 @@ def test_a_center_that_does_not_answer_is_not_reached_and_nothing_is_left_asked(
     assert said.code == 3
     assert "answered nothing" in said.err
     assert last_result(sides.region) is None
+
+
+@pytest.mark.parametrize("said", [{"denied": "WRONGPASS"}, {"refusal": "revoked"}])
+def test_a_side_that_is_locked_out_is_told_so_at_once(
+    titian: Titian, sides: Sides, up: None, monkeypatch: pytest.MonkeyPatch, said: dict[str, str]
+) -> None:
+    monkeypatch.setattr("workers.looking.link_of", lambda _: LinkState(True, {"state": "up"} | said, 0.0))
+    found = titian("reconcile", "--data", sides.region, "--timeout", "60")
+    assert found.code == 3
+    assert "ask the center" in found.err
+    assert "answered nothing" not in found.err
 
 
 def test_two_equal_sides(titian: Titian, sides: Sides, up: None, monkeypatch: pytest.MonkeyPatch) -> None:
