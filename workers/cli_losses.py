@@ -77,9 +77,8 @@ def _warn_while_a_mirror_is_sent(folder: Folder) -> None:
 
     mirror = recovery_json(folder) if folder.settings.side == "region" else None
     if mirror is not None and mirror["finished_ms"] is None:
-        note(
-            f"the old mirror {mirror['path']} is still being sent: look again when `titian doctor` says it is done"
-        )
+        where = mirror["path"]
+        note(f"the old mirror {where} is still being sent (`titian doctor`): look again after that")
 
 
 def _center(folder: Folder, region: str | None) -> dict[str, Any]:

@@ -71,14 +71,17 @@ def test_a_center_that_does_not_answer_is_not_reached_and_nothing_is_left_asked(
     assert last_result(sides.region) is None
 
 
-@pytest.mark.parametrize("said", [{"denied": "WRONGPASS"}, {"refusal": "revoked"}])
+@pytest.mark.parametrize(
+    ("said", "do"),
+    [({"denied": "WRONGPASS"}, "ask the center"), ({"refusal": "revoked"}, "titian init region --join FILE")],
+)
 def test_a_side_that_is_locked_out_is_told_so_at_once(
-    titian: Titian, sides: Sides, up: None, monkeypatch: pytest.MonkeyPatch, said: dict[str, str]
+    titian: Titian, sides: Sides, up: None, monkeypatch: pytest.MonkeyPatch, said: dict[str, str], do: str
 ) -> None:
     monkeypatch.setattr("workers.looking.link_of", lambda _: LinkState(True, {"state": "up"} | said, 0.0))
     found = titian("reconcile", "--data", sides.region, "--timeout", "60")
     assert found.code == 3
-    assert "ask the center" in found.err
+    assert do in found.err
     assert "answered nothing" not in found.err
 
 
