@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from pipeline.adapters.folder import Folder
+from pipeline.adapters.outbox_compare import began_anew_ms
 from pipeline.adapters.registry_compare import RegistryCompare
 from pipeline.errors import AlreadyRunning
 from pipeline.ports import Clock
@@ -86,7 +87,8 @@ class Nightly:
 
     def due(self) -> bool:
         """See `reconcile_due`. A region that never did counts from when it was made, and one that is being
-        rebuilt waits for the end of that."""
+        rebuilt waits for the end of that. After a new epoch (an old backup, a copy, a lost end) it does not
+        wait for the night."""
         records = RegistryCompare(self._folder.path)
         try:
             cursors = records.cursors()
@@ -96,6 +98,9 @@ class Nightly:
             last_ms = records.made_ms() if last is None else int(last["at_ms"])
         finally:
             records.close()
+        anew_ms = began_anew_ms(self._folder.path)
+        if anew_ms is not None and (last is None or last_ms < anew_ms):
+            return True
         return reconcile_due(self._clock.now_ms(), last_ms, self._folder.settings.region)
 
     def _pause(self) -> None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import apsw
 
 from pipeline.adapters import outbox_settle, outbox_suspect
+from pipeline.adapters.outbox_layout import FILE_NAME, LAYOUT
 from pipeline.adapters.outbox_sqlite import SqliteOutbox
+from pipeline.adapters.sqlite import Database
 from pipeline.region.reconcile import OurPacket
 from schemas.asks import HeldPacket
 from schemas.compare import DAY_MS, PacketsDigest, bucket_of, packets_digest
@@ -149,3 +152,16 @@ def _unchanged(db: apsw.Connection, packets: Iterable[OurPacket]) -> list[outbox
         rows = outbox_settle._rows(db, ((one.seq, one.seq + 1),))
         found += [row for row in rows if (row.status, row.fact_no) == (one.status, one.fact_no)]
     return found
+
+
+def began_anew_ms(folder: Path) -> int | None:
+    """When this outbox last began a new epoch (`None`: it is in its first), so that what was said to the one
+    before it is to be looked at again."""
+    database = Database(folder / FILE_NAME, LAYOUT, readonly=True)
+    try:
+        began = database.rows(
+            "SELECT began_ms FROM epoch ORDER BY n DESC LIMIT 2", (), lambda row: int(row[0])
+        )
+        return began[0] if len(began) == 2 else None
+    finally:
+        database.close()

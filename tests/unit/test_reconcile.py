@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.adapters.outbox_sqlite import SqliteOutbox, create_outbox
 from pipeline.adapters.registry_sqlite import SqliteRegistry, create_registry
 from pipeline.errors import AlreadyRunning, Unreachable
 from pipeline.region import reconcile
@@ -238,6 +239,7 @@ class Night:
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
         self.clock, self.stop, self.ran, self.fails = ManualClock(), threading.Event(), 0, None
         create_registry(path, self.clock.now_ms(), fresh=fresh)
+        create_outbox(path, "1806", self.clock.now_ms())
         self.folder: Any = SimpleNamespace(path=path, settings=SimpleNamespace(region="1806"))
         if not fresh:
             registry = SqliteRegistry(path)
@@ -267,6 +269,24 @@ def test_a_region_reconciles_once_a_night_by_itself(tmp_path: Path) -> None:
         night.clock.advance(3600)
         night.nightly()
         assert night.ran == days
+
+
+def test_after_a_new_epoch_it_does_not_wait_for_the_night(tmp_path: Path) -> None:
+    """What was said to an old backup or a copy of the folder is to be looked at again."""
+    night = Night(tmp_path)
+    night.clock.advance(24 * 3600)
+    night.nightly()
+    night.clock.advance(3600)
+    assert not night.nightly.due()
+    outbox = SqliteOutbox(tmp_path)
+    outbox.doubts.note(((1, 5),), "a test", night.clock.now_ms())
+    outbox.doubts.end((), night.clock.now_ms())
+    outbox.close()
+    assert night.nightly.due()
+    night.clock.advance(1)
+    night.nightly()
+    assert night.ran == 2
+    assert not night.nightly.due()
 
 
 def test_one_that_fails_or_meets_another_is_tried_again_after_a_while(tmp_path: Path) -> None:
