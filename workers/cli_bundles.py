@@ -95,7 +95,7 @@ def export(
             note(f"stopped: {out} is a part of a bundle; run the same again and it goes on behind that")
             raise
     show_export(folder.settings.side, done, as_json)
-    if done.damaged:
+    if done.damaged or done.left_out.get("damaged"):
         raise typer.Exit(1)
 
 

@@ -12,7 +12,8 @@ import apsw
 from pipeline.adapters.outbox_bytes import read_span
 from pipeline.adapters.outbox_layout import FILE_NAME, LAYOUT
 from pipeline.adapters.sqlite import Database
-from pipeline.errors import StoreError
+from pipeline.adapters.sqlite_errors import REBUILD
+from pipeline.errors import StoreDamaged, StoreError
 from schemas.lanes import Lane
 from schemas.limits import BATCHED_PACKET_BYTES_MAX
 
@@ -30,7 +31,8 @@ class Choice(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """A packet: `stored` is `None` where it is large; then `OutboxBundles.part` reads it."""
+    """A packet: `stored` is `None` where it is large (then `OutboxBundles.part` reads it), or missing. Nobody
+    has compared it with `size` and `digest` yet."""
 
     seq: int
     lane: Lane
@@ -88,23 +90,29 @@ class OutboxBundles:
             }
 
     def chosen(self, choice: Choice, lane: Lane) -> Iterator[Chosen]:
-        """The packets of one lane, rising; what comes meanwhile is found too."""
+        """The packets of one lane, rising; what comes meanwhile is found too. The index only says which seqs
+        come next; raises `StoreDamaged` where they do not rise, or lead to a packet of another lane."""
         where, values = _where(choice)
         after = 0
         while True:
             with self._read() as db:
                 rows: Sequence[Any] = db.execute(
-                    "SELECT p.seq, p.lane, p.size, p.digest, p.upload, "
-                    f"CASE WHEN p.size <= {BATCHED_PACKET_BYTES_MAX} THEN b.stored END "
-                    "FROM packet p INDEXED BY packet_lane LEFT JOIN body b ON b.seq = p.seq "
-                    f"WHERE p.lane = ? AND p.seq > ?{where} ORDER BY p.seq LIMIT {ROWS_A_LOOK}",
+                    "SELECT a.seq, p.lane, p.size, CAST(p.digest AS BLOB), p.upload, "
+                    f"CASE WHEN p.size <= {BATCHED_PACKET_BYTES_MAX} THEN CAST(b.stored AS BLOB) END "
+                    "FROM packet a INDEXED BY packet_lane JOIN packet p ON p.seq = a.seq "
+                    "LEFT JOIN body b ON b.seq = a.seq "
+                    f"WHERE a.lane = ? AND a.seq > ?{where} ORDER BY a.seq LIMIT {ROWS_A_LOOK}",
                     (lane, after, *values),
                 ).fetchall()
             for seq, number, size, digest, upload, stored in rows:
-                yield Chosen(seq, Lane(number), size, digest, upload, stored)
+                if number != lane or seq <= after:
+                    raise StoreDamaged(
+                        f"the index of the packets of lane {int(lane)} is damaged (at {seq}). {REBUILD}"
+                    )
+                after = seq
+                yield Chosen(seq, lane, size, digest, upload, stored)
             if len(rows) < ROWS_A_LOOK:
                 return
-            after = rows[-1][0]
 
     def part(self, one: Chosen, start: int, stop: int) -> bytes:
         """The stored bytes `[start, stop)`; raises `StoreDamaged` where they are not all there."""

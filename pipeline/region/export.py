@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pipeline.adapters.outbox_aside import damage_of
 from pipeline.adapters.outbox_bundles import Choice, Chosen
 from pipeline.bundles import MANIFEST_RANGES_MAX, PLAN, Sealed, Seqs, header_of, joined
 from pipeline.errors import StoreDamaged
@@ -21,7 +22,7 @@ from schemas.bundle import START, Entry, Mark
 from schemas.frame import Kind
 from schemas.keys import PrivateKey
 from schemas.lanes import Lane
-from schemas.limits import BATCH_PACKETS_MAX
+from schemas.limits import BATCH_PACKETS_MAX, BATCHED_PACKET_BYTES_MAX
 from schemas.manifest import PACKETS, EpochSeqs, Manifest, pack_manifest
 from schemas.messages import Join, pack_message
 from schemas.ranges import contains, from_numbers
@@ -98,10 +99,10 @@ class Export:
         for one in self._source.chosen(self._choice, lane):
             if contains(self._before, one.seq):
                 continue
-            if one.stored is None:
+            if one.size > BATCHED_PACKET_BYTES_MAX:
                 yield from self._large(one)
                 continue
-            if hashlib.sha256(one.stored).digest() != one.digest:
+            if damage_of(one.size, one.digest, one.stored):
                 self.damaged.append(one.seq)
                 continue
             if batch and (held_bytes + one.size > BATCH_BYTES or len(batch) >= BATCH_PACKETS_MAX):

@@ -17,6 +17,7 @@ from pipeline.adapters.high_water import HighWater
 from pipeline.adapters.mirror_files import MirrorFolder
 from pipeline.adapters.mirror_notes import MirrorNotes
 from pipeline.adapters.mirror_scan import Scanned, Segment, sweep
+from pipeline.adapters.outbox_aside import damage_of
 from pipeline.adapters.outbox_custody import OutboxCustody
 from pipeline.adapters.outbox_draft import Draft, Stored, Taken
 from pipeline.adapters.recover_file import RecoverFile, Recovery
@@ -255,9 +256,10 @@ class Upkeep:
         if packet.size > STEP_BYTES:
             return packet
         try:
-            return packet._replace(stored=self._outbox.read(packet.seq, 0, packet.size))
+            stored = self._outbox.read(packet.seq, 0, packet.size)
         except StoreDamaged:
             return None
+        return None if damage_of(packet.size, packet.digest, stored) else packet._replace(stored=stored)
 
     def _is_there(self, packet: Kept) -> bool:
         return any(

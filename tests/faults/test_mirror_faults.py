@@ -90,3 +90,11 @@ def test_what_was_acknowledged_before_a_kill_lies_on_the_mirror(tmp_path: Path) 
     office.upkeep = office.open_upkeep()
     office.keep_up(rounds=60)
     office.check(*range(1, office.outbox.highest_seq() + 1))
+
+
+def test_a_packet_whose_bytes_are_damaged_is_not_caught_up_on_the_mirror(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+    office.take(*(draft(n) for n in range(1, 4)), mirrored=False)
+    office.outbox.connection.execute("UPDATE body SET stored = zeroblob(length(stored)) WHERE seq = 2")
+    office.keep_up()
+    assert sorted(office.packets()) == [1, 3]

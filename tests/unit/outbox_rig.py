@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import apsw
 
 from pipeline.adapters.outbox_draft import Draft
-from pipeline.adapters.outbox_layout import PIECE_BYTES
+from pipeline.adapters.outbox_layout import FILE_NAME, PIECE_BYTES
 from pipeline.adapters.outbox_sqlite import OutboxSettings, SqliteOutbox, create_outbox
 from schemas.feed import FactGroup, digests_hash
 from schemas.lanes import Lane
@@ -61,3 +64,32 @@ def group(outbox: SqliteOutbox, seqs: Ranges, status: Status, reasons: tuple[Rea
 def digests_of(outbox: SqliteOutbox, seqs: Iterable[int]) -> list[bytes]:
     """The digests of the stored bytes, computed from what can be read back."""
     return [hashlib.sha256(outbox.read(seq)).digest() for seq in seqs]
+
+
+def mislead(outbox: SqliteOutbox, change: str) -> None:
+    """Change packets behind the back of the index by lane, as a flipped bit in it would: it says what was."""
+    db = outbox.connection
+    db.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+    db.execute("PRAGMA writable_schema=ON")
+    row = db.execute("SELECT * FROM sqlite_master WHERE name = 'packet_lane'").fetchone()
+    db.execute("DELETE FROM sqlite_master WHERE name = 'packet_lane'")
+    db.execute("PRAGMA writable_schema=RESET")
+    db.execute(change)
+    db.execute("PRAGMA writable_schema=ON")
+    db.execute("INSERT INTO sqlite_master VALUES (?, ?, ?, ?, ?)", row)
+    db.execute("PRAGMA writable_schema=RESET")
+
+
+def swap_in_index(outbox: SqliteOutbox, one: int, other: int) -> None:
+    """Two entries of the index change places: it leads to the one where the other is due."""
+    outbox.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    root: Any = outbox.connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'packet_lane'").get
+    size: Any = outbox.connection.pragma("page_size")
+    path = outbox.folder / FILE_NAME
+    data = bytearray(path.read_bytes())
+    at = (int(root) - 1) * size + 8  # behind the head of a leaf: where its cells are, 2 bytes each
+    places = [at + 2 * (seq - 1) for seq in (one, other)]
+    first, second = (bytes(data[place : place + 2]) for place in places)
+    data[places[0] : places[0] + 2], data[places[1] : places[1] + 2] = second, first
+    with path.open("r+b") as file:
+        file.write(data)

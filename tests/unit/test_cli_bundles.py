@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import apsw
 import pytest
 
 from pipeline.adapters import bundle_file
@@ -340,3 +341,14 @@ def test_the_file_can_be_read_by_its_owner_only(titian: Titian, sides: Sides, tm
     text = json.dumps(str(path.read_bytes()))
     assert "SITI" not in text
     assert open_folder(sides.region).settings.region == REGION
+
+
+def test_an_export_ends_with_1_also_where_a_packet_was_found_damaged_before(
+    titian: Titian, sides: Sides, tmp_path: Path
+) -> None:
+    outbox = apsw.Connection(str(sides.region / "outbox.db"))
+    outbox.execute("INSERT INTO aside VALUES (3, 5, 'damaged')")
+    outbox.close()
+    said = titian("export", "--data", sides.region, "--out", tmp_path / "b", "--json")
+    assert (said.code, said.json["packets"], said.json["damaged"]) == (1, 9, [])
+    assert said.json["left_out"]["damaged"] == 1

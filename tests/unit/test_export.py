@@ -29,7 +29,7 @@ from pipeline.bundles import (
 )
 from pipeline.center.export import Begin
 from pipeline.center.export import Held as DownHeld
-from pipeline.errors import StoreError
+from pipeline.errors import StoreDamaged, StoreError
 from pipeline.region.export import CHUNK_BYTES, Export, Held, join_of
 from pipeline.region.framing import Framer
 from schemas.bundle import START, BundleReader, Entry, Mark, pack_entry
@@ -40,7 +40,7 @@ from schemas.manifest import unpack_manifest
 from schemas.messages import HISTORY_MAX, Since
 from schemas.ranges import from_numbers, numbers, total
 from schemas.verdicts import Status
-from tests.unit.outbox_rig import draft, group, new_outbox
+from tests.unit.outbox_rig import draft, group, mislead, new_outbox, swap_in_index
 
 CENTER = PrivateKey.generate()
 OURS = PrivateKey.generate("1806")
@@ -307,3 +307,28 @@ def test_the_first_word_is_said_once_in_a_file(outbox: SqliteOutbox) -> None:
         (first,) = Export(source, framer, Choice()).frames(join)
         held = Held().read(entries(first.frame))
         assert list(Export(source, framer, Choice(), held).frames(join)) == []
+
+
+# --- an outbox whose index is damaged -------------------------------------------------------------
+
+
+def test_a_packet_of_another_lane_to_which_the_index_leads_ends_the_export(outbox: SqliteOutbox) -> None:
+    outbox.take([draft(n) for n in range(1, 6)], 1)
+    mislead(outbox, f"UPDATE packet SET lane = {int(Lane.URGENT)} WHERE seq = 3")
+    with closing(OutboxBundles(outbox.folder)) as source, pytest.raises(StoreDamaged, match="at 3"):
+        list(source.chosen(Choice(), Lane.RECORD))
+
+
+def test_seqs_that_do_not_rise_in_the_index_end_the_export(outbox: SqliteOutbox) -> None:
+    outbox.take([draft(n) for n in range(1, 6)], 1)
+    swap_in_index(outbox, 2, 4)
+    with closing(OutboxBundles(outbox.folder)) as source, pytest.raises(StoreDamaged, match="is damaged"):
+        list(source.chosen(Choice(), Lane.RECORD))
+
+
+def test_a_small_packet_whose_bytes_are_missing_or_cut_is_left_out(outbox: SqliteOutbox) -> None:
+    outbox.take([draft(n) for n in range(1, 6)], 1)
+    outbox.connection.execute("DELETE FROM body WHERE seq = 2")
+    outbox.connection.execute("UPDATE body SET stored = substr(stored, 2) WHERE seq = 4")
+    export = exported(outbox)
+    assert (export.damaged, export.packets) == ([2, 4], 3)
