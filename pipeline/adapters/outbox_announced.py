@@ -14,27 +14,29 @@ import apsw
 
 from pipeline.adapters.outbox_books import Books
 from pipeline.adapters.sqlite import Database
+from pipeline.adapters.sqlite_errors import REBUILD
+from pipeline.errors import StoreDamaged
 from schemas.announcement import NIK_BYTES, Announcement
 from schemas.lanes import Lane
 from schemas.ranges import Ranges, contains, from_numbers
 from schemas.verdicts import Status
 
-_COLUMNS = "p.seq, p.nik, p.size, p.digest, p.at_ms"
-_NOT_TOLD = "p.seq NOT IN (SELECT seq FROM announced WHERE lane = ?1)"
+_COLUMNS = "a.seq, p.lane, p.nik, p.size, CAST(p.digest AS BLOB), p.at_ms"
+_NOT_TOLD = "a.seq NOT IN (SELECT seq FROM announced WHERE lane = ?1)"
 _AGAIN = (
     f"SELECT {_COLUMNS} FROM (SELECT seq FROM again WHERE lane = ?1 ORDER BY seq LIMIT -1 OFFSET ?2) a "
-    f"CROSS JOIN packet p USING(seq) WHERE {_NOT_TOLD} ORDER BY p.seq LIMIT ?3"
+    f"CROSS JOIN packet p ON p.seq = a.seq WHERE {_NOT_TOLD} ORDER BY a.seq LIMIT ?3"
 )
 _FIRST_NEW = (
     "SELECT seq FROM packet INDEXED BY packet_lane WHERE lane = ?1 "
     "AND seq > (SELECT cursor FROM lane WHERE lane = ?1) ORDER BY seq LIMIT 1 OFFSET ?2"
 )
 _NEW = (
-    f"SELECT {_COLUMNS} FROM packet p INDEXED BY packet_lane WHERE p.lane = ?1 AND p.seq >= ?2 "
-    "AND p.status IS NULL"
+    f"SELECT {_COLUMNS} FROM packet a INDEXED BY packet_lane JOIN packet p ON p.seq = a.seq "
+    "WHERE a.lane = ?1 AND a.seq >= ?2 AND p.status IS NULL"
 )
-_NEW_BEHIND = f"{_NEW} ORDER BY p.seq LIMIT ?3"
-_NEW_NOT_TOLD = f"{_NEW} AND {_NOT_TOLD} ORDER BY p.seq LIMIT ?3"
+_NEW_BEHIND = f"{_NEW} ORDER BY a.seq LIMIT ?3"
+_NEW_NOT_TOLD = f"{_NEW} AND {_NOT_TOLD} ORDER BY a.seq LIMIT ?3"
 _LAST_TOLD = "SELECT seq FROM announced WHERE lane = ?1 ORDER BY seq DESC LIMIT 1"
 #: Packets that may be announced as far as the center's word goes: no word, or refused.
 _NO_RECEIPT = f"(status IS NULL OR status = {int(Status.REFUSED)})"
@@ -69,6 +71,7 @@ class OutboxAnnounced:
         """At most `limit` packets that wait in `lane` behind the first `skip` and are not announced, by seq.
 
         What lies behind the last that is announced is looked at first: where that is enough, nothing else is.
+        Raises `StoreDamaged` where what leads to the packets leads to one of another lane.
         """
         with self._database.read() as db:
             again = int(db.execute("SELECT count(*) FROM again WHERE lane = ?", (lane,)).get or 0)
@@ -81,7 +84,8 @@ class OutboxAnnounced:
                 found = _rows(db, _AGAIN, (lane, skip, limit))
                 if first is not None:
                     found += _rows(db, _NEW_NOT_TOLD, (lane, first, limit))
-        return [(seq, _announcement(*said)) for seq, *said in found[:limit]]
+            rows = {seq: _said_of(lane, seq, *row) for seq, *row in found}
+        return sorted(rows.items())[:limit]
 
     def tell(self, lane: Lane, seqs: Sequence[int], now_ms: int) -> None:
         """These go to be announced now."""
@@ -122,6 +126,17 @@ def _changes(
         if row[0] not in held
     ]
     return lost, learned
+
+
+def _said_of(
+    wanted: Lane, seq: int, lane: int, nik: int, size: int, digest: bytes, at_ms: int
+) -> Announcement:
+    """What is said of a packet, of which the index or the table `again` said that it waits in `wanted`."""
+    if lane != wanted:
+        raise StoreDamaged(
+            f"what leads to the packets of lane {int(wanted)} is damaged (at {seq}). {REBUILD}"
+        )
+    return _announcement(nik, size, digest, at_ms)
 
 
 def _announcement(nik: int, size: int, digest: bytes, at_ms: int) -> Announcement:

@@ -14,14 +14,14 @@ from pipeline.adapters.outbox_layout import _FIRST, FILE_NAME, LAYOUT
 from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.outbox_sqlite import SqliteOutbox
 from pipeline.adapters.sqlite import Database, Layout
-from pipeline.errors import StoreError
+from pipeline.errors import StoreDamaged, StoreError
 from pipeline.ports import EntryId
 from schemas.announcement import Announcement
 from schemas.lanes import Lane
 from schemas.limits import INTEGER_MAX
 from schemas.ranges import from_numbers
 from schemas.verdicts import Status
-from tests.unit.outbox_rig import SMALL_DISK, draft, group, new_outbox
+from tests.unit.outbox_rig import SMALL_DISK, draft, group, mislead, new_outbox, swap_in_index
 
 BIO = Lane.BIOMETRIC
 
@@ -185,3 +185,20 @@ def test_an_outbox_of_the_first_layout_is_brought_over_with_its_packets(old: Pat
     assert untold(outbox) == [4, 5]
     outbox.close()
     assert OutboxReader(old).counts()[BIO].announced == 2
+
+
+def test_a_packet_of_another_lane_to_which_the_index_leads_is_not_announced(outbox: SqliteOutbox) -> None:
+    mislead(outbox, f"UPDATE packet SET lane = {int(Lane.RECORD)} WHERE seq = 4")
+    with pytest.raises(StoreDamaged, match="at 4"):
+        untold(outbox)
+
+
+def test_what_the_index_gives_in_a_wrong_order_is_announced_in_the_right_one(tmp_path: Path) -> None:
+    outbox = new_outbox(tmp_path)
+    outbox.take([draft(n, 20_000, BIO) for n in range(1, 6)], 1)
+    swap_in_index(outbox, 2, 4)
+    said = outbox.announced.untold(BIO, 0, 99)
+    assert [seq for seq, _ in said] == sorted({seq for seq, _ in said})
+    assert len(said) > 1
+    assert all(one.digest == draft(seq, 20_000, BIO).digest for seq, one in said)
+    outbox.close()
