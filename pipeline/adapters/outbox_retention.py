@@ -45,7 +45,7 @@ class OutboxRetention:
 
     def prune(self, before_ms: int, now_ms: int, limit: int = 50) -> Gone:
         """Attachments of at most `limit` packets whose final verdict was settled here before `before_ms`."""
-        due: list[Any] = self._database.db.execute(_DUE, (before_ms, limit)).fetchall()
+        due: list[Any] = self._database.rows(_DUE, (before_ms, limit), tuple)
         packets = size = 0
         for seq, lane, stored_bytes, upload in due:
             gone = self._prune_one(seq, lane, stored_bytes, upload, now_ms)

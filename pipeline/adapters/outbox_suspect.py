@@ -37,15 +37,20 @@ def suspects(db: apsw.Connection) -> Ranges:
     return tuple((int(first), int(stop)) for first, stop in _rows(db, "SELECT * FROM suspect ORDER BY first"))
 
 
+_THERE_ARE = "SELECT EXISTS (SELECT 1 FROM suspect)"
+_TOP_SEQ = (
+    "SELECT max(coalesce((SELECT max(seq) FROM packet), 0), coalesce((SELECT max(stop) FROM suspect), 1) - 1)"
+)
+
+
 def in_doubt(db: apsw.Connection) -> bool:
     """Whether there are any."""
-    return bool(db.execute("SELECT 1 FROM suspect LIMIT 1").get)
+    return bool(db.execute(_THERE_ARE).get)
 
 
 def top_seq(db: apsw.Connection) -> int:
     """The highest seq that was given out, here or (as far as is known) where this folder was copied from."""
-    seq, stop = _rows(db, "SELECT (SELECT max(seq) FROM packet), (SELECT max(stop) FROM suspect)")[0]
-    return max(seq or 0, (stop or 1) - 1)
+    return int(_rows(db, _TOP_SEQ)[0][0])
 
 
 def note(db: apsw.Connection, books: Books, seqs: Ranges, why: str) -> bool:
@@ -141,11 +146,11 @@ class OutboxDoubts:
 
     def there_are(self) -> bool:
         """Whether any seq is in doubt."""
-        return in_doubt(self._database.db)
+        return bool(self._database.number(_THERE_ARE))
 
     def top_seq(self) -> int:
         """See the function of that name."""
-        return top_seq(self._database.db)
+        return self._database.number(_TOP_SEQ)
 
     def note(self, seqs: Ranges, why: str, now_ms: int) -> None:
         """These are in doubt, too."""
@@ -176,7 +181,7 @@ class HeldAnnounced(OutboxAnnounced):
 
     def untold(self, lane: Lane, skip: int, limit: int) -> list[tuple[int, Announcement]]:
         """See `OutboxAnnounced`."""
-        return [] if in_doubt(self._database.db) else super().untold(lane, skip, limit)
+        return [] if self._database.number(_THERE_ARE) else super().untold(lane, skip, limit)
 
 
 def _rows(db: apsw.Connection, query: str, values: tuple[Any, ...] = ()) -> list[Any]:

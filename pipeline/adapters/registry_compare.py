@@ -54,7 +54,7 @@ class RegistryCompare:
 
     def made_ms(self) -> int:
         """When the registry was made."""
-        return int(self._database.db.execute("SELECT value FROM meta WHERE key = 'made_ms'").get or 0)
+        return self._database.number("SELECT coalesce((SELECT value FROM meta WHERE key = 'made_ms'), 0)")
 
     def look(self) -> tuple[int, ...]:
         """Read every row once; returns how many records have each status, from 1 on."""
@@ -80,10 +80,9 @@ class RegistryCompare:
             inner = seen.bounds[bisect_right(seen.bounds, start) : bisect_left(seen.bounds, stop)]
             if len(inner) >= ways - 1:
                 return _spread(start, inner, stop, ways)
-        found = self._database.db.execute(
-            "SELECT nik FROM record WHERE nik > ? AND nik < ? ORDER BY nik", (start, stop)
-        )
-        return _spread(start, [int(nik) for (nik,) in found], stop, ways)
+        between = "SELECT nik FROM record WHERE nik > ? AND nik < ? ORDER BY nik"
+        found = self._database.rows(between, (start, stop), lambda row: int(row[0]))
+        return _spread(start, found, stop, ways)
 
     def listed(self, ranges: Ranges) -> dict[int, ListedRecord]:
         """See the port."""

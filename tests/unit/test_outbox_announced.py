@@ -202,3 +202,9 @@ def test_what_the_index_gives_in_a_wrong_order_is_announced_in_the_right_one(tmp
     assert len(said) > 1
     assert all(one.digest == draft(seq, 20_000, BIO).digest for seq, one in said)
     outbox.close()
+
+
+def test_what_cannot_be_read_before_announcing_is_said_in_our_words(outbox: SqliteOutbox) -> None:
+    outbox.connection.execute("DROP TABLE suspect")
+    with pytest.raises(StoreError, match="outbox.db"):
+        untold(outbox)
