@@ -69,6 +69,12 @@ class StoreAway(Unreachable, StoreError):
     exit_code = 3
 
 
+class OlderLayout(UsageError, StoreError):
+    """A store that is only looked at has the layout of an older Titian: `titian up` brings it over."""
+
+    exit_code = 2
+
+
 class DiskFull(StoreError):
     """The disk has no room: nothing was stored of what was refused. Free space, then run it again."""
 

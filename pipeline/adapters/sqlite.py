@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import apsw
 
 from pipeline.adapters.sqlite_errors import BUSY_S, FOREIGN, REBUILD, as_ours
-from pipeline.errors import NotFound, StoreDamaged, StoreError
+from pipeline.errors import NotFound, OlderLayout, StoreDamaged, StoreError
 from schemas.errors import SchemaError
 
 #: Older libraries (3.7.0 to 3.51.2) can corrupt a WAL when it is reset.
@@ -216,8 +216,8 @@ class Database:
         if found > newest:
             raise StoreError(f"{self.path} was written by a newer Titian (layout {found}, here {newest})")
         if found < newest and self._readonly:
-            raise StoreError(
-                f"{self.path} has layout {found}, here {newest}: start the side once to bring it over"
+            raise OlderLayout(
+                f"{self.path} has layout {found}, here {newest}: `titian up` brings it over, then look again"
             )
         if found < newest:
             self._migrate(db)
