@@ -175,7 +175,7 @@ def old(outbox: SqliteOutbox, tmp_path: Path) -> Path:
 
 
 def test_an_outbox_of_the_first_layout_is_brought_over_with_its_packets(old: Path) -> None:
-    with pytest.raises(StoreError, match="start the side once"):
+    with pytest.raises(StoreError, match="titian up"):
         OutboxReader(old)
     outbox = SqliteOutbox(old, SMALL_DISK)
     outbox.check(3)
