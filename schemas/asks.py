@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from schemas.back import bytes_of, number_of, text_of
+from schemas.back import bytes_of, number_of, record_of, text_of
 from schemas.codec import pack_flat, unpack_flat
 from schemas.errors import CodecError
 from schemas.feed import RecordChange
@@ -31,7 +31,6 @@ from schemas.limits import (
     ATTACHMENT_NAME_CHARS_MAX,
     ATTACHMENTS_MAX,
     BODY_BYTES_MAX,
-    HEAD_BYTES_MAX,
     RANGES_MAX,
 )
 from schemas.messages import ASK_BYTES_MAX
@@ -133,18 +132,8 @@ def unpack_record(payload: bytes) -> RecordChange | None:
         return None
     if len(flat) != _RECORD_FIELDS or flat[0] != 1:
         raise CodecError("not a record")
-    _, version, status, epoch, seq, head = flat
-    said = bytes_of(head, HEAD_BYTES_MAX + 4)
-    if not said:
-        raise CodecError("a record without its head")
     try:
-        return RecordChange(
-            number_of(version, 1),
-            Status(number_of(status)),
-            check_epoch(text_of(epoch, 6)),
-            number_of(seq, 1),
-            said,
-        )
+        return record_of(*flat[1:])
     except ValueError as why:
         raise why if isinstance(why, CodecError) else CodecError(f"not a record: {why}") from why
 

@@ -105,7 +105,7 @@ def unpack_back(body: bytes) -> BackFrame:
         if len(items) % _RECORD_FIELDS:
             raise CodecError("records with a wrong number of fields")
         fields = iter(items)
-        records = tuple(_record(*one) for one in zip(fields, fields, fields, fields, fields, strict=True))
+        records = tuple(record_of(*one) for one in zip(fields, fields, fields, fields, fields, strict=True))
         return BackFrame(incarnation, session, start, to, left, total, records)
     except (TypeError, ValueError) as why:
         raise why if isinstance(why, CodecError) else CodecError(f"not a back body: {why}") from why
@@ -153,7 +153,9 @@ def bytes_of(value: object, most: int) -> bytes:
     return value
 
 
-def _record(version: object, status: object, epoch: object, seq: object, head: object) -> RecordChange:
+def record_of(version: object, status: object, epoch: object, seq: object, head: object) -> RecordChange:
+    """A record of the five fields as which it travels; raises `CodecError`, or `ValueError` for a text or a
+    status that is none."""
     said = bytes_of(head, HEAD_BYTES_MAX + 4)
     if not said:
         raise CodecError("a record without its head")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from schemas.errors import CodecError, SchemaError
@@ -93,6 +93,15 @@ def pack_entry(frame: bytes, before: Mark = START) -> tuple[bytes, Mark]:
     head = MAGIC if before.size == 0 else b""
     data = b"".join((head, length, frame, chain[:_CHECK_BYTES]))
     return data, Mark(before.size + len(data), before.entries + 1, chain)
+
+
+def pack_entries(frames: Iterable[bytes], before: Mark = START) -> tuple[bytes, Mark]:
+    """The same for several frames, one behind the other."""
+    parts, mark = [], before
+    for frame in frames:
+        data, mark = pack_entry(frame, mark)
+        parts.append(data)
+    return b"".join(parts), mark
 
 
 class BundleReader:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipeline.errors import AlreadyRunning, DiskFull, NotFound, StoreError
-from schemas.bundle import START, BundleReader, Damage, End, Entry, Mark, pack_entry
+from schemas.bundle import START, BundleReader, Damage, End, Entry, Mark, pack_entries
 
 _READ_BYTES = 1024 * 1024
 
@@ -116,12 +116,9 @@ class BundleFile:
     def append(self, frames: Sequence[bytes]) -> Mark:
         """Add an entry for each frame, durably; returns the mark after them. After an error nothing of them
         counts, and the file must be opened anew."""
-        parts, mark = [], self.mark
-        for frame in frames:
-            data, mark = pack_entry(frame, mark)
-            parts.append(data)
+        data, mark = pack_entries(frames, self.mark)
         try:
-            write_all(self._fd, b"".join(parts))
+            write_all(self._fd, data)
             os.fdatasync(self._fd)
         except OSError as why:
             with suppress(OSError):

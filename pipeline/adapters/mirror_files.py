@@ -28,7 +28,7 @@ from pipeline.adapters.bundle_file import sync_folder, write_all
 from pipeline.adapters.high_water import HighWater
 from pipeline.adapters.mirror_scan import SEGMENT_NAME, Segment, last_seq, segments_in
 from pipeline.errors import NotFound, StoreError
-from schemas.bundle import START, Mark, pack_entry
+from schemas.bundle import START, Mark, pack_entries, pack_entry
 
 #: A segment is not made longer than this, bytes (one packet that is longer has one of its own).
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -81,12 +81,9 @@ class MirrorFolder:
         size = sum(len(frame) + 12 for frame in frames)
         with self._locked() as state:
             state = self._place(state, epoch, first, size)
-            parts, mark = [], state.mark
-            for frame in frames:
-                data, mark = pack_entry(frame, mark)
-                parts.append(data)
+            data, mark = pack_entries(frames, state.mark)
             try:
-                write_all(self._open_fd, b"".join(parts))
+                write_all(self._open_fd, data)
                 os.fdatasync(self._open_fd)
             except OSError as why:
                 self._take_back(state)

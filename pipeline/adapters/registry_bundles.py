@@ -6,7 +6,6 @@ by their versions, facts not here but in the outbox, by their positions; no curs
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -14,16 +13,15 @@ from typing import NamedTuple
 
 import apsw
 
-from pipeline.adapters.outbox_books import ranges_text
 from pipeline.adapters.registry_layout import FILE_NAME, LAYOUT
 from pipeline.adapters.registry_rebuild import rewind_back
 from pipeline.adapters.registry_rows import (
     add_event,
     back_of,
-    count_rate,
     cursor_of,
     history_of,
     meta,
+    put_facts,
     put_meta,
     put_records,
     read_cursors,
@@ -97,13 +95,7 @@ class RegistryBundles:
         with self._database.write() as db:
             placed = _place(db, span, "facts", lives, move)
             if placed is Placed.MOVED:
-                rows = [
-                    (span.to, n, g.epoch, int(g.status), json.dumps(g.reasons), ranges_text(g.seqs), g.hash)
-                    for n, g in enumerate(groups)
-                ]
-                db.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-                put_meta(db, "facts", span.to)
-                count_rate(db, now_ms, "facts", len(rows), 0)
+                put_facts(db, span, groups, now_ms)
             return placed
 
     def put_records(

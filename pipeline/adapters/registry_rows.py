@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apsw
 from pydantic import ValidationError
 
-from pipeline.adapters.outbox_books import RATE_MINUTES_MAX
+from pipeline.adapters.outbox_books import RATE_MINUTES_MAX, ranges_text
 from pipeline.errors import StoreDamaged
 from pipeline.ports import Cursors
-from schemas.feed import RecordChange, record_leaf
+from schemas.feed import FactGroup, RecordChange, Span, record_leaf
 from schemas.messages import Back, Since
 from schemas.packet import Packet, read_head
 
@@ -91,6 +92,17 @@ def record_rows(
     Raises as `packets_of` does."""
     said = packets_of(changes) if packets is None else packets
     return [_record_row(record_no, change, one.nik) for change, one in zip(changes, said, strict=True)]
+
+
+def put_facts(db: apsw.Connection, span: Span, groups: Sequence[FactGroup], now_ms: int) -> None:
+    """Store groups of facts under position `span.to`, and move the cursor there."""
+    rows = [
+        (span.to, n, g.epoch, int(g.status), json.dumps(g.reasons), ranges_text(g.seqs), g.hash)
+        for n, g in enumerate(groups)
+    ]
+    db.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    put_meta(db, "facts", span.to)
+    count_rate(db, now_ms, "facts", len(rows), 0)
 
 
 def put_records(db: apsw.Connection, rows: Sequence[tuple[Any, ...]], now_ms: int) -> None:

@@ -12,14 +12,14 @@ from typing import Any
 
 from pipeline.adapters import registry_asks, registry_rebuild
 from pipeline.adapters.clock import SystemClock
-from pipeline.adapters.outbox_books import ranges_of, ranges_text
+from pipeline.adapters.outbox_books import ranges_of
 from pipeline.adapters.registry_asks import Asked
 from pipeline.adapters.registry_layout import FILE_NAME, LAYOUT
 from pipeline.adapters.registry_rows import (
     add_event,
-    count_rate,
     cursor_of,
     history_of,
+    put_facts,
     put_meta,
     put_records,
     read_cursors,
@@ -82,13 +82,7 @@ class SqliteRegistry:
         with self._database.write() as db:
             if not span.start <= cursor_of(db, "facts") < span.to:
                 return False
-            rows = [
-                (span.to, n, g.epoch, int(g.status), json.dumps(g.reasons), ranges_text(g.seqs), g.hash)
-                for n, g in enumerate(groups)
-            ]
-            db.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-            put_meta(db, "facts", span.to)
-            count_rate(db, now_ms, "facts", len(rows), 0)
+            put_facts(db, span, groups, now_ms)
             return True
 
     def apply_records(self, span: Span, changes: Sequence[RecordChange], now_ms: int) -> bool:

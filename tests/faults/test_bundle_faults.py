@@ -21,15 +21,14 @@ from pipeline.bundles import Scanned
 from pipeline.center import importing
 from pipeline.center.export import Begin
 from pipeline.errors import DiskFull
-from pipeline.sample import sample_lines
 from pipeline.testing.world import World
-from schemas.bundle import START, BundleDamaged, pack_entry
+from schemas.bundle import BundleDamaged, pack_entries
 from schemas.errors import SchemaError
 from schemas.frame import Header, Kind, seal_frame, split
 from schemas.keys import PrivateKey
 from schemas.lanes import Lane
 from schemas.packet import Attachment, Packet, pack_head
-from tests.scenarios.courier_rig import Courier, Refused, cut, frames_of, other_key, scanned
+from tests.scenarios.courier_rig import Courier, Refused, cut, fill, frames_of, other_key, scanned
 from tests.unit.outbox_rig import draft
 
 FLIPS = 1_000
@@ -47,11 +46,6 @@ def courier(world: World) -> Iterator[Courier]:
     one = Courier(world)
     yield one
     one.close()
-
-
-def fill(world: World, n: int, biometrics: int = 0, seed: int = 1) -> None:
-    for line in sample_lines(n, seed=seed, biometrics=biometrics):
-        world.enqueue(line)
 
 
 def read_through(path: Path) -> Scanned | None:
@@ -74,11 +68,7 @@ def is_noticed(found: Scanned | None, whole: Scanned) -> bool:
 
 def repack(path: Path, frames: Sequence[bytes]) -> Path:
     """A file of these frames whose chain holds."""
-    data, mark = b"", START
-    for frame in frames:
-        more, mark = pack_entry(frame, mark)
-        data += more
-    path.write_bytes(data)
+    path.write_bytes(pack_entries(frames)[0])
     return path
 
 

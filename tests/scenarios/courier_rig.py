@@ -15,8 +15,15 @@ from pipeline.center import importing as center
 from pipeline.region import export as up
 from pipeline.region import importing as region
 from pipeline.region.framing import Framer
+from pipeline.sample import sample_lines
 from pipeline.testing.world import World
 from schemas.keys import PrivateKey
+
+
+def fill(world: World, n: int, biometrics: int = 0, seed: int = 1) -> None:
+    """So many sample packets are recorded."""
+    for line in sample_lines(n, seed=seed, biometrics=biometrics):
+        world.enqueue(line)
 
 
 class Courier:

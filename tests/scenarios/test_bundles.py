@@ -12,10 +12,9 @@ from pipeline.adapters.outbox_bundles import Choice
 from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.center.export import Begin
-from pipeline.sample import sample_lines
 from pipeline.testing.world import World
 from schemas.lanes import Lane
-from tests.scenarios.courier_rig import Courier, Refused, cut, scanned
+from tests.scenarios.courier_rig import Courier, Refused, cut, fill, scanned
 
 
 @pytest.fixture
@@ -30,11 +29,6 @@ def courier(world: World) -> Iterator[Courier]:
     one = Courier(world)
     yield one
     one.close()
-
-
-def fill(world: World, n: int, biometrics: int = 0, seed: int = 1) -> None:
-    for line in sample_lines(n, seed=seed, biometrics=biometrics):
-        world.enqueue(line)
 
 
 def validate(world: World) -> None:

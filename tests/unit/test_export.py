@@ -32,7 +32,7 @@ from pipeline.center.export import Held as DownHeld
 from pipeline.errors import StoreDamaged, StoreError
 from pipeline.region.export import CHUNK_BYTES, Export, Held, join_of
 from pipeline.region.framing import Framer
-from schemas.bundle import START, BundleReader, Entry, Mark, pack_entry
+from schemas.bundle import START, BundleReader, Entry, Mark, pack_entries
 from schemas.frame import Header, Kind, open_body, seal_frame, split
 from schemas.keys import PrivateKey
 from schemas.lanes import Lane
@@ -249,11 +249,7 @@ def test_a_manifest_with_any_number_of_ranges_can_be_read(outbox: SqliteOutbox) 
 
 
 def entries(*frames: bytes) -> list[Entry]:
-    data, mark = b"", START
-    for frame in frames:
-        more, mark = pack_entry(frame, mark)
-        data += more
-    return list(BundleReader().feed(data))
+    return list(BundleReader().feed(pack_entries(frames)[0]))
 
 
 def frame(kind: Kind, start: int, to: int, life: str = "abcdef012345") -> bytes:
