@@ -20,6 +20,8 @@ from schemas.limits import ATTACHMENT_BYTES_MAX, CHUNK_BYTES_MAX, PACKET_BYTES_M
 SETTINGS_VERSION = 1
 #: The port on which a center listens unless told otherwise.
 CENTER_PORT = 6380
+#: The port of each side's pages, unless told otherwise.
+CONSOLE_PORTS = {"region": 6381, "center": 6382}
 
 Bytes = Annotated[int, Field(ge=0)]
 
@@ -97,6 +99,51 @@ class IntakePart(_Part):
     low_water_bytes: Bytes = 256 * 1024 * 1024
 
 
+class ConsolePart(_Part):
+    """`listen`: where the side's pages and `/metrics` are served (`off`: nowhere; port 0: any free one).
+    `None`: on this machine only, at the side's own port. Signing in ends after `session_s` without a request.
+    `metrics_open`: `/metrics` also answers whoever has not signed in, from other machines too."""
+
+    listen: str | None = None
+    session_s: Annotated[int, Field(ge=60)] = 8 * 3600
+    metrics_open: bool = False
+
+
+class AlarmsPart(_Part):
+    """From when on something is an alarm. Each is also told to `webhook` (a URL that takes a POST of JSON)
+    and to `command` (JSON on its standard input) when it begins and when it is over, and again every
+    `repeat_s` while it lasts (0: never again). `settle_s`: one that lasts less is not told."""
+
+    old_s: Annotated[float, Field(gt=0)] = 86_400.0
+    link_down_s: Annotated[float, Field(ge=0)] = 60.0
+    congested_s: Annotated[float, Field(gt=0)] = 1_800.0
+    not_moving_s: Annotated[float, Field(gt=0)] = 300.0
+    return_lag_s: Annotated[float, Field(gt=0)] = 3_600.0
+    silent_s: Annotated[float, Field(gt=0)] = 3_600.0
+    runway_days: Annotated[float, Field(ge=0)] = 14.0
+    clock_off_s: Annotated[float, Field(gt=0)] = 60.0
+    compared_days: Annotated[float, Field(gt=0)] = 3.0
+    webhook: str = ""
+    command: str = ""
+    settle_s: Annotated[float, Field(ge=0)] = 30.0
+    repeat_s: Annotated[float, Field(ge=0)] = 86_400.0
+
+
+class NoticePart(_Part):
+    """The public notice. `office`: its name as citizens know it, `phone`: whom to call. A disturbance is said
+    after `after_s`, is over after `clear_s` without it, and stays for `keep_s` after that. `folder`: the
+    page and its JSON are written there too, for a web server of your own. `contact`: the payload's field by
+    which "who waits" calls citizens back."""
+
+    office: str = ""
+    phone: str = ""
+    after_s: Annotated[float, Field(ge=0)] = 600.0
+    clear_s: Annotated[float, Field(ge=0)] = 600.0
+    keep_s: Annotated[float, Field(ge=0)] = 86_400.0
+    folder: str = ""
+    contact: str = "telepon"
+
+
 class LogPart(_Part):
     """`json` or `plain` lines; from which level on."""
 
@@ -123,6 +170,9 @@ class Settings(BaseSettings):
     link: LinkPart = LinkPart()
     ledger: LedgerPart = LedgerPart()
     intake: IntakePart = IntakePart()
+    console: ConsolePart = ConsolePart()
+    alarms: AlarmsPart = AlarmsPart()
+    notice: NoticePart = NoticePart()
     log: LogPart = LogPart()
 
     @classmethod

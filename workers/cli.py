@@ -15,12 +15,17 @@ from typing import Annotated, Any
 import typer
 
 from workers import (
+    cli_alarms,
+    cli_audit,
     cli_bundles,
+    cli_console,
     cli_doctor,
     cli_enqueue,
     cli_linksim,
     cli_look,
     cli_losses,
+    cli_metrics,
+    cli_notice,
     cli_reconcile,
     cli_records,
     cli_run,
@@ -48,6 +53,11 @@ for group in (
     cli_records,
     cli_reconcile,
     cli_steer,
+    cli_audit,
+    cli_alarms,
+    cli_notice,
+    cli_console,
+    cli_metrics,
     cli_doctor,
     cli_linksim,
 ):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from pipeline.settings import CONSOLE_PORTS
+
 _HEAD = """\
 # Settings of one side of Titian. A line that begins with # shows a default; take the # away to change it.
 # The environment wins over this file: TITIAN_LOG__LEVEL=debug. An unknown key is an error.
@@ -68,6 +70,49 @@ _TAIL = """
 # A Redis or Valkey of your own for this side's nudges instead of the embedded one.
 # url = ""
 
+[console]
+# Where this side's pages and /metrics are served; "off": nowhere, port 0: any free one.
+# listen = "127.0.0.1:{port}"
+# Signing in ends after so long without a request, seconds.
+# session_s = 28800
+# Whether /metrics answers whoever has not signed in, from other machines too.
+# metrics_open = false
+
+[alarms]
+# From when on something is an alarm, seconds: the oldest packet, the link down, the throttle held back by
+# others, nothing moves though there is work and a link, the way back behind, a region not heard,
+# our clock off.
+# old_s = 86400.0
+# link_down_s = 60.0
+# congested_s = 1800.0
+# not_moving_s = 300.0
+# return_lag_s = 3600.0
+# silent_s = 3600.0
+# clock_off_s = 60.0
+# And in days: until the disk is full, since the last comparison with the center.
+# runway_days = 14.0
+# compared_days = 3.0
+# A URL that takes a POST of JSON, and a command that takes the same on its standard input.
+# webhook = ""
+# command = ""
+# What lasts less is not told; what lasts is told again so often (0: never again), seconds.
+# settle_s = 30.0
+# repeat_s = 86400.0
+
+[notice]
+# What citizens read on the office's door: its name, and whom to call.
+# office = ""
+# phone = ""
+# A disturbance is said after so long, is over after so long without it, and stays so long after
+# that, seconds.
+# after_s = 600.0
+# clear_s = 600.0
+# keep_s = 86400.0
+# A folder where the page and its JSON are written too, for a web server of your own.
+# folder = ""
+# The payload's field by which "who waits" calls citizens back.
+# contact = "telepon"
+
 [log]
 # form = "plain"      # or "json"
 # level = "info"      # debug, info, warning, error
@@ -77,9 +122,17 @@ _TAIL = """
 def center_toml(listen: str, address: str) -> str:
     """The settings of a new center."""
     line = f"address = {json.dumps(address)}" if address else '# address = ""'
-    return _HEAD.format(side="center") + _CENTER.format(listen=json.dumps(listen), address=line) + _TAIL
+    return (
+        _HEAD.format(side="center")
+        + _CENTER.format(listen=json.dumps(listen), address=line)
+        + _tail("center")
+    )
 
 
 def region_toml(region: str) -> str:
     """The settings of a new region."""
-    return _HEAD.format(side="region") + _REGION.format(region=json.dumps(region)) + _TAIL
+    return _HEAD.format(side="region") + _REGION.format(region=json.dumps(region)) + _tail("region")
+
+
+def _tail(side: str) -> str:
+    return _TAIL.format(port=CONSOLE_PORTS[side])

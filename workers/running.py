@@ -22,6 +22,7 @@ from workers.stop_signal import StopSignal
 from workers.supervisor import Supervisor
 from workers.supervisor_child import ChildSpec
 from workers.supervisor_state import claim, running
+from workers.watch import TICK
 from workers.wiring import ledger_of, nudge_server
 
 #: role -> the ticks of its residents.
@@ -44,6 +45,7 @@ def run_up(folder: Folder, take_over: bool) -> int:
             ledger.close()
         roles = CENTER_ROLES if center else REGION_ROLES
         workers = [_worker(folder, role, ticks, take_over) for role, ticks in roles.items()]
+        workers.append(_watch(folder))
         said = log("up")
         said.info("up", side=folder.settings.side, folder=str(folder.path))
         there = StillThere(folder.path)
@@ -115,6 +117,13 @@ def _worker(folder: Folder, role: str, ticks: tuple[str, ...], take_over: bool) 
         argv.append("--take-over")
     ticking: tuple[Path, ...] = tuple(folder.run / name for name in ticks)
     return ChildSpec(role, argv, folder.logs / f"{role}.log", env=env, ticks=ticking)
+
+
+def _watch(folder: Folder) -> ChildSpec:
+    """The process that looks: alarms, the notice, the console."""
+    argv = [sys.executable, "-I", "-m", "workers.watch", str(folder.path), str(os.getpid())]
+    env = {**os.environ, "TITIAN_DATA": str(folder.path)}
+    return ChildSpec("watch", argv, folder.logs / "watch.log", env=env, ticks=(folder.run / TICK,))
 
 
 def status(folder: Folder) -> dict[str, Any]:

@@ -5,6 +5,7 @@ keys/NAME.json     our private keys (0600); the newest is `current`, older ones 
 center.json        a region's join file: the center's address, credentials and public keys (0600)
 outbox.db, registry.db, highest-seq      a region's stores        (adapters/outbox_sqlite.py ...)
 ledger.db          the center's store                             (adapters/ledger_sql.py)
+watch.db           what was seen over time, on either side         (adapters/watch_store.py)
 run/               locks, ticks, logs and Valkey's files: may be deleted while the side is stopped
 """
 

@@ -1,0 +1,10 @@
+"""Commands: console."""
+
+from __future__ import annotations
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    del app

@@ -1,0 +1,109 @@
+"""Serves the console with uvicorn until a stop is asked for.
+
+A port that is taken is tried again: the watching goes on without it meanwhile, and `run/console.json` says
+where it is served, or why it is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import uvicorn
+
+from pipeline.adapters.folder import Folder, write_private
+from pipeline.errors import UsageError
+from pipeline.linksim.profile import parse_address
+from pipeline.settings import CONSOLE_PORTS
+from workers.console.app import make_app
+from workers.console.side import Side
+from workers.logs import log
+from workers.watching import Watching
+
+STATE_NAME = "console.json"
+#: A taken port is tried again after so long, seconds.
+AGAIN_S = 15.0
+#: Open pages have so long to end, seconds.
+END_S = 1
+
+
+def listen_at(folder: Folder) -> tuple[str, int] | None:
+    """Where the console of that side listens; `None`: nowhere. Raises `UsageError`."""
+    wanted = folder.settings.console.listen
+    if wanted == "off":
+        return None
+    if wanted is None:
+        return "127.0.0.1", CONSOLE_PORTS[folder.settings.side]
+    try:
+        address = parse_address(wanted)
+    except ValueError as why:
+        raise UsageError(f"console.listen: {why}") from None
+    return address.host, address.port
+
+
+def serve(folder: Folder, watching: Watching, stop: threading.Event) -> None:
+    """Serve until SIGTERM or SIGINT; returns then."""
+    asyncio.run(_serve(folder, watching, stop))
+
+
+async def _serve(folder: Folder, watching: Watching, stop: threading.Event) -> None:
+    asked = asyncio.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(one, asked.set)
+    at = listen_at(folder)
+    while at is not None and not asked.is_set():
+        try:
+            listener = socket.create_server(at, reuse_port=False)
+        except OSError as why:
+            _say(folder, {"listen": None, "why": f"{at[0]}:{at[1]}: {why.strerror}"})
+            log("console").warning("not served", at=f"{at[0]}:{at[1]}", why=why.strerror)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asked.wait(), AGAIN_S)
+            continue
+        with listener:
+            await _until(asked, listener, Side(folder, watching), stop)
+    await asked.wait()
+    stop.set()
+    (folder.run / STATE_NAME).unlink(missing_ok=True)
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours: they also end the watching."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Takes none."""
+        yield
+
+
+async def _until(asked: asyncio.Event, listener: socket.socket, side: Side, stop: threading.Event) -> None:
+    host, port = listener.getsockname()[:2]
+    _say(side.folder, {"listen": f"{host}:{port}", "why": ""})
+    log("console").info("served", at=f"http://{host}:{port}/")
+    config = uvicorn.Config(
+        make_app(side),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=END_S,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve([listener]))
+    done = asyncio.create_task(asked.wait())
+    await asyncio.wait({serving, done}, return_when=asyncio.FIRST_COMPLETED)
+    stop.set()  # streams of events end
+    server.should_exit = True
+    await serving
+    done.cancel()
+
+
+def _say(folder: Folder, state: dict[str, Any]) -> None:
+    with suppress(OSError):
+        write_private(folder.run / STATE_NAME, json.dumps({"version": 1, **state}))
