@@ -42,7 +42,7 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not nightly" -rs
+	$(BIN)/python -m pytest -m "not nightly" -rs -n auto --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/python tests/check_wheel.py
@@ -50,12 +50,12 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.run
 
-# It installs what it needs: Debian's packages where it may, and the driver of PostgreSQL into .venv. What a machine
+# It installs what it needs: Debian's packages where it may, and the drivers of PostgreSQL and of a browser into .venv. What a machine
 # cannot do is skipped, with why. pytest ends with 5 where it finds nothing to run: no failure, but said.
 nightly: $(STAMP)
 	@[ "$$(id -u)" = 0 ] || echo "nightly: not root; what needs root is skipped, and said below"
 	@tests/nightly/install.sh
-	@PYTHONWARNINGS=ignore $(PIP) --build-constraint constraints.txt -e '.[dev,postgresql]'
+	@PYTHONWARNINGS=ignore $(PIP) --build-constraint constraints.txt -e '.[dev,postgresql,browser]'
 	$(BIN)/python -m pytest -m nightly -rs || [ $$? = 5 ]
 	$(MAKE) check
 

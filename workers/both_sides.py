@@ -27,6 +27,8 @@ from workers.making import admit_region, make_center, make_region
 
 #: How long a side may take to stop when it is asked to, seconds.
 STOP_S = 15.0
+#: Several pairs of sides may run on one machine: each console takes a port that is free.
+ANY_PORT = {"TITIAN_CONSOLE__LISTEN": "127.0.0.1:0"}
 
 
 @dataclass
@@ -35,7 +37,7 @@ class Up:
     `inside`: what runs it, such as `ip netns exec NAME`."""
 
     folder: Folder
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=lambda: dict(ANY_PORT))
     inside: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 

@@ -94,7 +94,7 @@ def test_what_pack_cannot_have_written_is_refused(data: bytes) -> None:
         codec.unpack(data)
 
 
-@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, {1, 2}, object(), "\ud800", 1j], ids=repr)
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1, {1, 2}, frozenset(), "\ud800", 1j], ids=repr)
 def test_what_cannot_travel_is_refused_at_the_writer(value: object) -> None:
     assert code_of(lambda: codec.pack(value)) == "bad_value"
 
