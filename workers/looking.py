@@ -15,7 +15,8 @@ from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.adapters.steering_file import minute_of_day, read_steering
 from pipeline.errors import NotFound, StoreDamaged
 from pipeline.inspection.custody import Beside
-from pipeline.inspection.depth import center_depth, region_depth, until_empty
+from pipeline.inspection.depth import region_depth, until_empty
+from pipeline.inspection.depth_center import center_depth
 from pipeline.inspection.losses import last_count
 from pipeline.inspection.mirror import mirror_json, recovery_json
 from pipeline.inspection.running import LinkState, link_state

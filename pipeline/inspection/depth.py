@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.outbox_reader import Amount, LaneCounts, OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
-from pipeline.inspection.alarms import center_alarms, region_alarms
+from pipeline.inspection.alarms import region_alarms
 from pipeline.inspection.custody import NOTHING, Beside, custody_json
-from pipeline.inspection.rates import WINDOWS, eta_s, grown_per_day, per_second, region_rates, runway
-from pipeline.inspection.regions import announced_json, one_region, regions_json
+from pipeline.inspection.rates import eta_s, grown_per_day, region_rates, runway
 from pipeline.inspection.running import LinkState
 from schemas.lanes import Lane
 from schemas.verdicts import Status
@@ -34,9 +33,6 @@ def waiting_for_verdict(by_status: Mapping[Status | None, Amount]) -> Amount:
     A person's decision (`ADJUDICATE_RECORD`) is a word, and not waited for."""
     still = (None, *UNVERDICTED)
     return sum((amount for status, amount in by_status.items() if status in still), Amount())
-
-
-# --- the region -----------------------------------------------------------------------------------
 
 
 def region_depth(
@@ -145,73 +141,3 @@ def until_empty(
     assert ledger is not None
     counts = ledger.counts(only)
     return counts.incomplete, counts.unverdicted
-
-
-# --- the center -----------------------------------------------------------------------------------
-
-
-def center_depth(
-    ledger: LedgerReader,
-    *,
-    running: bool,
-    now_ms: int,
-    only: str | None = None,
-    restraint: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The whole document of a center, or of one of its regions (`only`). `restraint`: what it lets each
-    region send at most, where `deliver` has said that lately."""
-    from pipeline.adapters.ledger_losses import LedgerLosses  # only here: see above
-
-    rows = [row for row in ledger.regions() if only is None or row.code == only]
-    counts = ledger.counts(only)
-    told, lost = ledger.announced_amounts(), LedgerLosses.of(ledger).losses_counts()
-    found: dict[str, Any] = {
-        "version": VERSION,
-        "side": "center",
-        "at_ms": now_ms,
-        "waiting": counts.incomplete,
-        "unverdicted": counts.unverdicted,
-        "dead": counts.refused,
-        "received": counts.received,
-        "records": counts.records,
-        "quarantined": counts.quarantined,
-        "oldest_unverdicted_ms": counts.oldest_unverdicted_ms,
-        "by_status": counts.by_status,
-        "lanes": {lane.label: {"received": counts.by_lane.get(lane.label, 0)} for lane in Lane},
-        "rates": _center_rates(ledger, only, now_ms, ledger.began_ms()),
-        "counters": {"bytes_twice": 0} | counts.counters,
-        **announced_json(told, only),
-        "lost": sum(n for region, n in lost.items() if only in (None, region)),
-        "running": running,
-        "restraint": None if restraint is None else dict(restraint),
-        "regions": [
-            entry | one_region(ledger, entry["region"], told, lost) for entry in regions_json(rows, now_ms)
-        ],
-    }
-    found["alarms"] = center_alarms(found)
-    return found
-
-
-def _center_rates(
-    ledger: LedgerReader, only: str | None, now_ms: int, began_ms: int | None
-) -> dict[str, Any]:
-    minutes: dict[str, dict[int, float]] = {}
-    for minute, happened in ledger.rates(now_ms // 60_000 - 60, only).items():
-        for what, n in happened.items():
-            minutes.setdefault("verdict" if what in Status.__members__ else what, {}).setdefault(minute, 0)
-            minutes["verdict" if what in Status.__members__ else what][minute] += n
-    age_s = 0.0 if began_ms is None else (now_ms - began_ms) / 1000
-    return {
-        name: {
-            "received": {"packets_s": round(_rate(minutes, "received", window_s, now_ms, age_s), 4)},
-            "verdict": {"packets_s": round(_rate(minutes, "verdict", window_s, now_ms, age_s), 4)},
-            "frames": {"bytes_s": round(_rate(minutes, "bytes", window_s, now_ms, age_s), 1)},
-        }
-        for name, window_s in WINDOWS.items()
-    }
-
-
-def _rate(
-    minutes: Mapping[str, Mapping[int, float]], what: str, window_s: int, now_ms: int, age_s: float
-) -> float:
-    return per_second(minutes.get(what, {}), window_s, now_ms, age_s)

@@ -27,7 +27,7 @@ from pipeline.center.behind import (
     Watch,
     wait_s,
 )
-from pipeline.inspection.depth import center_depth
+from pipeline.inspection.depth_center import center_depth
 from pipeline.testing.clock import ManualClock
 from tests.unit.ledger_rig import REGION, Rig, packet
 from workers.cli_depth_text import depth_text

@@ -14,7 +14,7 @@ from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_reader import AnnouncedAmount, LedgerReader
 from pipeline.adapters.ledger_sql import SqlLedger
 from pipeline.adapters.ledger_tables import ANNOUNCED, SETTING
-from pipeline.inspection.depth import center_depth
+from pipeline.inspection.depth_center import center_depth
 from pipeline.inspection.trace import center_trace
 from schemas.announcement import RESTATED_MAX, Announcement, pack_announcements
 from schemas.codec import pack_flat

@@ -12,7 +12,7 @@ from pipeline.adapters import ledger_forget
 from pipeline.adapters.folder import open_folder
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_forget import DAY_MS
-from pipeline.inspection.depth import center_depth
+from pipeline.inspection.depth_center import center_depth
 from pipeline.settings import parse_settings
 from schemas.codec import pack_flat
 from schemas.frame import Kind
