@@ -38,7 +38,10 @@ class Victim(NamedTuple):
 
 
 WHOM = (
-    pytest.param((Victim("region", "region", "received"),), id="the-region's-worker"),
+    pytest.param(
+        (Victim("region", "region", "received"), Victim("region", "watch", "returned")),
+        id="the-region's-worker-and-who-looks",
+    ),
     pytest.param(
         (
             Victim("center", "intake", "received"),
