@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from workers.render import number, plain_table, rate, size, span, when
+from pipeline.inspection.alarm import sentence
+from workers.render import clean, number, plain_table, rate, size, span, when
 
 #: A disk that lasts longer than this needs no word.
 _DAYS_SHOWN = 3_650
@@ -190,4 +191,4 @@ def _statuses(by_status: dict[str, int]) -> str:
 
 
 def _alarms(found: dict[str, Any]) -> list[str]:
-    return [f"! {one['text']}" for one in found["alarms"]]
+    return [f"! {clean(sentence(one))}" for one in found["alarms"]]

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 from pipeline.adapters.outbox_reader import Meta
 from pipeline.adapters.registry_reader import RegistryReader
+from pipeline.inspection.alarm import Alarm
 from pipeline.region.rebuild import rebuild_json
-
-#: A comparison with the center that is older than this is worth a look, milliseconds.
-COMPARED_MS_MAX = 3 * 86_400_000
+from pipeline.settings import AlarmsPart
 
 
 class Beside(NamedTuple):
@@ -42,51 +41,45 @@ def custody_json(meta: Meta, registry: RegistryReader, now_ms: int, beside: Besi
     }
 
 
-def custody_alarms(depth: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a person should look at, code and sentence."""
+def custody_alarms(depth: Mapping[str, Any], limits: AlarmsPart) -> Iterator[Alarm]:
+    """What a person should look at."""
     if depth["in_doubt"]:
-        yield (
-            "in_doubt",
-            "nothing is sent: this folder may be an old backup or a copy, and it is being found out "
-            "which packets the center has",
-        )
+        text = "nothing is sent: this folder may be an old backup or a copy"
+        do = "wait, with the link up: it is being found out which packets the center has"
+        yield Alarm("in_doubt", text, do)
     if depth["aside"]:
-        yield (
-            "aside",
-            f"{depth['aside']:,} packets are damaged on this disk and cannot be sent: `titian dead list` "
-            "says which; look at the disk, and ask those citizens again",
-        )
+        text = f"{depth['aside']:,} packets are damaged on this disk and cannot be sent"
+        do = "`titian dead list` says which; look at the disk, and ask those citizens again"
+        yield Alarm("aside", text, do, "fail")
     if depth["losses"] and depth["losses"]["packets"]:
-        yield (
-            "losses",
-            f"{depth['losses']['packets']:,} packets were lost with the old disk: `titian losses` says whom "
-            "to ask again",
-        )
+        text = f"{depth['losses']['packets']:,} packets were lost with the old disk"
+        yield Alarm("losses", text, "`titian losses` says whom to ask again")
     if depth["mirror"] is not None:
         yield from _mirror(depth["mirror"], depth["at_ms"])
     if (depth.get("recovery") or {}).get("why"):
-        yield "old_mirror", f"{depth['recovery']['why']}: `titian doctor` says what to do"
+        yield Alarm("old_mirror", str(depth["recovery"]["why"]), "`titian doctor` says what to do", "fail")
     if depth["reconciled"] is not None:
-        yield from _reconciled(depth["reconciled"], depth["at_ms"])
+        yield from _reconciled(depth["reconciled"], depth["at_ms"], limits)
 
 
-def _mirror(mirror: Mapping[str, Any], at_ms: int) -> Iterator[tuple[str, str]]:
-    if mirror["failing_since_ms"]:
-        minutes = max(0, at_ms - mirror["failing_since_ms"]) / 60_000
-        yield (
-            "mirror",
+def _mirror(mirror: Mapping[str, Any], at_ms: int) -> Iterator[Alarm]:
+    since_ms = mirror["failing_since_ms"]
+    if since_ms:
+        minutes = max(0, at_ms - since_ms) / 60_000
+        text = (
             f"the mirror has failed for {minutes:,.0f} min and {mirror['missing']:,} packets are not on it: "
-            f"{mirror['why']}",
+            f"{mirror['why']}"
         )
+        do = "packets are recorded, on one disk only: look at the second one"
+        yield Alarm("mirror", text, do, "fail", since_ms)
 
 
-def _reconciled(last: Mapping[str, Any], at_ms: int) -> Iterator[tuple[str, str]]:
+def _reconciled(last: Mapping[str, Any], at_ms: int, limits: AlarmsPart) -> Iterator[Alarm]:
     if last.get("left"):
-        yield (
-            "differs",
-            f"{last['left']:,} differences from the center are left after the last comparison: "
-            "`titian reconcile` says which",
+        text = f"{last['left']:,} differences from the center are left after the last comparison"
+        yield Alarm("differs", text, "`titian reconcile` says which")
+    days = (at_ms - last["at_ms"]) / 86_400_000
+    if days > limits.compared_days:
+        yield Alarm(
+            "not_compared", f"not compared with the center for {days:,.0f} days", "`titian reconcile`"
         )
-    if at_ms - last["at_ms"] > COMPARED_MS_MAX:
-        days = (at_ms - last["at_ms"]) / 86_400_000
-        yield "not_compared", f"not compared with the center for {days:,.0f} days: `titian reconcile`"

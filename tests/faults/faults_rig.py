@@ -16,6 +16,7 @@ import pytest
 
 from pipeline.adapters.folder import Folder
 from pipeline.adapters.outbox_reader import OutboxReader
+from pipeline.inspection.alarm import sentence
 from schemas.identity import PacketId
 from tests.sides_rig import child_pid, until
 from tests.unit.cli_rig import Said
@@ -47,7 +48,7 @@ def depth(folder: Folder) -> dict[str, Any]:
 
 def alarms(folder: Folder) -> dict[str, str]:
     """What `titian depth` warns of: code -> sentence."""
-    return {one["code"]: one["text"] for one in depth(folder)["alarms"]}
+    return {one["code"]: sentence(one) for one in depth(folder)["alarms"]}
 
 
 def warned(folder: Folder, code: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.inspection.alarm import sentence
 from pipeline.sample import write_sample
 from tests.faults import wrong_clock
 from tests.faults.faults_rig import held, recorded, titian
@@ -33,7 +34,7 @@ def depth_says(sides: BothSides, python: Path) -> str:
     """What `titian depth` at the region, under its own clock, says of that clock (empty: nothing)."""
     said = titian("depth", "--data", sides.region.path, "--json", python=python)
     assert said.code == 0, said
-    return next((one["text"] for one in said.json["alarms"] if one["code"] == "clock_off"), "")
+    return next((sentence(one) for one in said.json["alarms"] if one["code"] == "clock_off"), "")
 
 
 @pytest.mark.timeout(110)

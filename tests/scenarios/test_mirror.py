@@ -26,6 +26,7 @@ from pipeline.region import open_outbox
 from pipeline.region.mirrored import Mirrored, sentence
 from pipeline.region.mirroring import Mirror, Upkeep
 from pipeline.sample import sample_lines
+from pipeline.settings import AlarmsPart
 from pipeline.testing.world import World
 from schemas.frame import open_body, split, verify
 from schemas.identity import PacketId
@@ -63,7 +64,7 @@ class Well(dict[str, Any]):
 def alarms(folder: Folder) -> list[str]:
     """The alarms of a document in which all is well but for the mirror."""
     document = Well(at_ms=4_000_000_000_000, mirror=mirror_json(folder))
-    return [text for code, text in custody_alarms(document) if code == "mirror"]
+    return [one.text for one in custody_alarms(document, AlarmsPart()) if one.code == "mirror"]
 
 
 def test_a_program_with_three_lines_has_its_packets_on_the_mirror(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import StoreDamaged, UsageError
 from pipeline.inspection import doctor
+from pipeline.inspection.alarm import sentence
 from pipeline.inspection.alarms import center_alarms, region_alarms
 from pipeline.inspection.records import attachments
 from pipeline.inspection.running import LinkState, link_state
@@ -163,7 +164,7 @@ def test_a_region_that_is_locked_out_is_told_so_in_words_by_depth_and_doctor(sai
     )
     (alarm,) = region_alarms(region(link=link(denied=said, state="down")))
     check = doctor.link("c:1", "denied", said)
-    for text in (alarm["text"], f"{check.said} {check.do}"):
+    for text in (sentence(alarm), f"{check.said} {check.do}"):
         assert locked_out in text
         assert "ask the center for a new join file" in text
         assert "DATA/center.json" in text
@@ -176,14 +177,14 @@ def test_a_region_that_is_locked_out_is_told_so_in_words_by_depth_and_doctor(sai
 def test_a_refusal_of_the_center_has_the_same_words_in_depth_and_doctor(code: str) -> None:
     (alarm,) = region_alarms(region(link=link(refusal=code)))
     check = doctor.served(REACHED, False, code, "")
-    assert alarm["text"] == f"{check.said}: {check.do}"
+    assert sentence(alarm) == f"{check.said}: {check.do}"
     assert f"({code})" in check.said
 
 
 def test_a_region_that_was_superseded_has_the_same_words_in_depth_and_doctor() -> None:
     (alarm,) = region_alarms(region(link=link(superseded=True)))
     check = doctor.served(REACHED, True, "", "")
-    assert alarm["text"] == f"{check.said}: {check.do}"
+    assert sentence(alarm) == f"{check.said}: {check.do}"
 
 
 def test_the_way_back_of_a_revoked_machine_is_another_folder() -> None:
@@ -203,7 +204,7 @@ def test_a_command_that_is_not_allowed_asks_for_no_new_join_file() -> None:
     said = "NOPERM User region-1806 has no permissions to run the 'xadd' command"
     (alarm,) = region_alarms(region(link=link(denied=said, state="down")))
     check = doctor.link("c:1", "denied", said)
-    for text in (alarm["text"], f"{check.said} {check.do}"):
+    for text in (sentence(alarm), f"{check.said} {check.do}"):
         assert "ask the center to update" in text
         assert "join file" not in text
 
