@@ -6,12 +6,14 @@ An unknown key is an error that names the nearest known one. Environment: `TITIA
 from __future__ import annotations
 
 import difflib
+import shlex
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.errors import UsageError
@@ -128,6 +130,21 @@ class AlarmsPart(_Part):
     settle_s: Annotated[float, Field(ge=0)] = 30.0
     repeat_s: Annotated[float, Field(ge=0)] = 86_400.0
 
+    @field_validator("webhook")
+    @classmethod
+    def _is_http(cls, url: str) -> str:
+        if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+            raise ValueError("a webhook is a URL that begins with http:// or https://")
+        _ = urlsplit(url).port  # raises ValueError where it is none
+        return url
+
+    @field_validator("command")
+    @classmethod
+    def _can_be_split(cls, command: str) -> str:
+        if command and not shlex.split(command):
+            raise ValueError("a command needs the name of a program")
+        return command
+
 
 class NoticePart(_Part):
     """The public notice. `office`: its name as citizens know it, `phone`: whom to call. A disturbance is said
@@ -226,7 +243,7 @@ def _complaint(why: ValidationError) -> str:
         return f"unknown key {name!r}; {hint}"
     if first["type"] == "missing":
         return f"the key {name!r} is missing"
-    return f"{name}: {first['msg']}"
+    return f"{name}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _known_keys(place: list[str]) -> Iterable[str]:

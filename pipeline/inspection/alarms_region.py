@@ -1,4 +1,4 @@
-"""Inspection, pure: from when on something of a region is an alarm (offered by `pipeline.inspection.alarms`)."""
+"""Inspection, pure: from when on something of a region is an alarm; `inspection.alarms` offers it."""
 
 from __future__ import annotations
 
