@@ -6,9 +6,16 @@ Unknown fields of a newer version are passed over.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from schemas.codec import pack, unpack
 from schemas.errors import CodecError, SchemaError
@@ -27,9 +34,15 @@ ASK_BYTES_MAX = 1024
 #: Runs of packets that were numbered anew, in one `want`, and epochs that came before its own.
 RUNS_MAX = 200
 EARLIER_MAX = 16
+#: Codes of alarms in a region's health, and services that its notice names.
+HEALTH_ALARMS_MAX = 16
+DISTURBED_MAX = 4
+#: How much an ack says of why a region is held, characters.
+HOLD_WHY_CHARS_MAX = 120
 
 Count = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
 Short = Annotated[str, Field(min_length=1, max_length=64)]
+Code = Annotated[str, Field(min_length=1, max_length=24)]
 EpochText = Annotated[str, Field(pattern=rf"^[{EPOCH_ALPHABET}]{{6}}$")]
 
 
@@ -87,6 +100,50 @@ class Run(_Message):
     count: Annotated[int, Field(ge=1, le=INTEGER_MAX)] = 1
 
 
+def _short(key: str) -> Any:
+    """A number of `Health` that is 0 where it is not said, under a key of few bytes: a want goes often."""
+    return Field(default=0, validation_alias=key, serialization_alias=key)
+
+
+class Health(_Message):
+    """How a region is, as it sees it itself, about: for people at the center, and nothing is decided by it.
+
+    `waiting`: packets without a receipt, and their bytes in KiB; `oldest_s`: for how long the first of them
+    has waited, and `eta_s`: in how many seconds they are at the center (`None`: no time can be given);
+    `dead`: packets refused; `full_in_days`: of its disk (`None`: longer than anyone plans). Of its link:
+    `rtt_ms` now, `base_ms` without a queue, `goodput_bytes_s`, `cuts_today`. `alarms`: codes. `disturbed`:
+    what its public notice names.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    waiting: Count = _short("w")
+    waiting_kib: Count = _short("b")
+    oldest_s: Count = _short("o")
+    eta_s: Count | None = Field(default=None, validation_alias="e", serialization_alias="e")
+    dead: Count = _short("d")
+    full_in_days: Count | None = Field(default=None, validation_alias="f", serialization_alias="f")
+    rtt_ms: Count = _short("r")
+    base_ms: Count = _short("m")
+    goodput_bytes_s: Count = _short("g")
+    cuts_today: Count = _short("c")
+    alarms: Annotated[list[Code], Field(max_length=HEALTH_ALARMS_MAX)] = Field(
+        default_factory=list, validation_alias="a", serialization_alias="a"
+    )
+    disturbed: Annotated[list[Code], Field(max_length=DISTURBED_MAX)] = Field(
+        default_factory=list, validation_alias="n", serialization_alias="n"
+    )
+
+
+def _or_nothing(value: Any, read: ValidatorFunctionWrapHandler) -> Health | None:
+    """A want counts whatever else is wrong with what it says of the region's health."""
+    try:
+        found: Health | None = read(value)
+    except ValidationError:
+        return None
+    return found
+
+
 class Want(_Message):
     """All that a region has to say about itself.
 
@@ -100,6 +157,7 @@ class Want(_Message):
     `back` says how far its rebuild has got (`None`: there is none, or it is done). `asks`: questions without
     an answer yet. `renumbered`: packets that an earlier epoch knew under other numbers, from the
     `Ack.renumbered`-th on. `earlier`: epochs that came before this one and may not be known, oldest first.
+    `health`: how it is by its own words (`None`: it does not say; so is a health that cannot be read).
     """
 
     n: Count
@@ -123,6 +181,7 @@ class Want(_Message):
     earlier: list[EpochText] = Field(default_factory=list, max_length=EARLIER_MAX)
     wire: Count = WIRE_VERSION
     titian: Annotated[str, Field(max_length=64)] = ""
+    health: Annotated[Health | None, WrapValidator(_or_nothing)] = None
 
 
 class Partly(_Message):
@@ -148,11 +207,11 @@ class Ack(_Message):
     `n`, `instance` and `grant` name the want that it answers; `session` is granted to that instance (or to
     another, then this one was superseded). `since` is the ledger's incarnation now; `facts_top` and
     `records_top` the newest numbers when it was made. `window_bytes` bounds what may be accepted and not yet
-    acknowledged; a `hold_s` above 0 asks to send nothing but control for that many seconds. `partly` restates
-    in full what is stored of incomplete packets of `epoch`, `announced` what is announced of it, as far as
-    the want asked (`None`: a center that takes no announcements). `rewind` is the common point
-    `(facts, records)` above which the region must drop and fetch again. `refusal` is a code where the center
-    will not serve.
+    acknowledged; a `hold_s` above 0 asks to send nothing but control for that many seconds; `hold_why` says
+    who holds, or has lowered the window, and why (empty: not known). `partly` restates in full what is stored
+    of incomplete packets of `epoch`, `announced` what is announced of it, as far as the want asked (`None`: a
+    center that takes no announcements). `rewind` is the common point `(facts, records)` above which the
+    region must drop and fetch again. `refusal` is a code where the center will not serve.
 
     `start`: the `(facts, records)` tops from which a region that is `fresh` begins. `known_seq`: the highest
     seq of `epoch` that the center ever heard of, and above the region's own where another epoch followed:
@@ -169,6 +228,7 @@ class Ack(_Message):
     records_top: Count
     window_bytes: Count
     hold_s: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    hold_why: Annotated[str, Field(max_length=HOLD_WHY_CHARS_MAX)] = ""
     epoch: EpochText
     partly: list[Partly] = Field(default_factory=list, max_length=RANGES_MAX)
     announced: Announced | None = None
@@ -196,7 +256,7 @@ M = TypeVar("M", bound=_Message)
 
 def pack_message(message: _Message) -> bytes:
     """The body of a `want`, `ack` or `join` frame; raises `CodecError` where no reader would take it."""
-    body = pack(message.model_dump(exclude_defaults=True))
+    body = pack(message.model_dump(exclude_defaults=True, by_alias=True))
     if len(body) > MESSAGE_BYTES_MAX:
         name = type(message).__name__.lower()
         raise CodecError(f"{name} of {len(body)} bytes, at most {MESSAGE_BYTES_MAX}", code="too_large")

@@ -15,10 +15,12 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, select
 
 from pipeline.adapters import ledger_was
+from pipeline.adapters.ledger_holds import hold_of
 from pipeline.adapters.ledger_leaves import Place, epoch_names, prefix_of
 from pipeline.adapters.ledger_packets import reasons_of
 from pipeline.adapters.ledger_regions import Keys, since_of
 from pipeline.adapters.ledger_tables import ANNOUNCED, ASSEMBLING, BODY, EPOCH, PACKET, RECORD, REGION
+from pipeline.center.holding import Hold
 from schemas.errors import SchemaError
 from schemas.feed import FactGroup, RecordChange, digests_hash
 from schemas.keys import PublicKey
@@ -37,11 +39,11 @@ _GROUP_BYTES = 64
 class Standing:
     """How the center stands with a region, in one read. `want` is its latest word (`None`: never heard).
 
-    `key` is the one to seal to. `partly`: byte ranges held of the incomplete packets of the want's epoch;
-    `known_seq`: the highest seq of it that anything spoke of, and more where another epoch followed;
-    `renumbered`: how many of its packets have an older name.
-    `superseded`: an instance that spoke although another followed it. `refusal` a code where the region is
-    not served.
+    `window_bytes` is what all get, `hold` what a person has set for it. `key` is the one to seal to.
+    `partly`: byte ranges held of the incomplete packets of the want's epoch; `known_seq`: the highest seq of
+    it that anything spoke of, and more where another epoch followed; `renumbered`: how many of its packets
+    have an older name. `superseded`: an instance that spoke although another followed it. `refusal` a code
+    where the region is not served.
     """
 
     region: str
@@ -52,7 +54,7 @@ class Standing:
     facts_no: int
     records_no: int
     window_bytes: int
-    hold_s: float
+    hold: Hold | None = None
     want: Want | None = None
     key: PublicKey | None = None
     since: tuple[Since, ...] = ()
@@ -79,8 +81,8 @@ def standing(connection: Connection, region: str, keys: Keys, window_bytes: int)
         row.epoch,
         row.facts_no,
         row.records_no,
-        window_bytes if row.window_bytes is None else row.window_bytes,
-        row.hold_s,
+        window_bytes,
+        hold_of(connection, row),
         want,
         keys.current_of(region),
         since_of(connection, region),

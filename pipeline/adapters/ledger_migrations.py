@@ -15,6 +15,7 @@ from pipeline.adapters.ledger_tables import (
     ANNOUNCED,
     ASSEMBLING,
     EPOCH,
+    HOLD,
     META,
     PACKET,
     RECORD,
@@ -52,6 +53,10 @@ def _custody(connection: Connection) -> None:
     _fill_custody(connection)
 
 
+def _who_holds(connection: Connection) -> None:
+    HOLD.create(connection, checkfirst=True)
+
+
 def _fill_custody(connection: Connection) -> None:
     """What is known of the time before: a seq that was received or announced exists, and so does what a
     region named in its last want; and what every record says."""
@@ -76,7 +81,7 @@ def _add(connection: Connection, table: Table, column: Column[int]) -> None:
 
 
 #: `MIGRATIONS[n]` brings a ledger of version n to n + 1.
-MIGRATIONS: list[Callable[[Connection], None]] = [_create, _announced, _last_chunk, _custody]
+MIGRATIONS: list[Callable[[Connection], None]] = [_create, _announced, _last_chunk, _custody, _who_holds]
 
 
 def migrate(connection: Connection) -> None:

@@ -18,6 +18,7 @@ from pipeline.adapters import (
     ledger_backlog,
     ledger_epochs,
     ledger_feed,
+    ledger_holds,
     ledger_rebuild,
     ledger_regions,
     ledger_verdicts,
@@ -32,6 +33,7 @@ from pipeline.adapters.ledger_reader import LedgerReader
 from pipeline.adapters.ledger_tables import REGION, SETTING
 from pipeline.center.back import Stretch
 from pipeline.center.behind import Backlog
+from pipeline.center.holding import Hold
 from pipeline.center.outcomes import Item, Joining, TookIn
 from pipeline.center.reading import WantIs
 from pipeline.center.validation import Decisions, Work
@@ -100,11 +102,15 @@ class SqlLedger:
         """The region's key of that id, unless it is revoked (retired ones still verify)."""
         return self._keys.signer_of(key_id)
 
+    def hold(self, region: str, hold: Hold | None, now_ms: int) -> bool:
+        """What a person lets that region send (`None`: what all may); False if it is not there."""
+        with self._store.write() as connection:
+            return ledger_holds.put(connection, region, hold, now_ms)
+
     def set_window(self, region: str, window_bytes: int | None, hold_s: float = 0.0) -> None:
         """The region's own receipt window (`None`: the center's), and how long it is asked to hold."""
-        with self._store.write() as connection:
-            held = update(REGION).where(REGION.c.code == region)
-            connection.execute(held.values(window_bytes=window_bytes, hold_s=hold_s))
+        free = window_bytes is None and not hold_s
+        self.hold(region, None if free else Hold(window_bytes, hold_s), 0)
 
     # --- incarnations ---------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 region             one row per admitted office: its token, its conversation (session, instance, grant, the
                    last want), and the two counters from which its facts and records are numbered
+hold               who has set `region.window_bytes` or `hold_s`, why, since and until when (null: for good)
 region_key         public keys of regions; a retired one still verifies, a revoked one does not
 epoch              the lives of outboxes, `ord` in the order in which the center first saw them (per region);
                    `highest_seq` is that of the last signed want of that epoch,
@@ -25,10 +26,10 @@ claim              one row per biometric digest: whose it is. `settled` 0: of a 
                    on
 incarnation        the lives of the ledger; incarnation_start: the last numbers given out before each, by
                    region
-quarantine         frames that did not verify or could not be read, bounded per region, the oldest go first
+quarantine         frames that did not verify or could not be read, bounded per region
 tally              packets by region, lane and status, as they are now
-counter            what happened, by region, since the beginning; rate: the same by minute. `bytes_twice`:
-                   contents that came although they were held already
+counter            what happened, by region, in all (`bytes_twice`: contents that were held already)
+rate               the same by minute
 event              a packet's history: `what` happened to seqs `seq_first` to `seq_last`
 setting            `schema` (the version of this layout), `keys` (rises when a key changes), `verdicts`
                    (locked by whoever writes about more than one region: the validator above all) and `probe`
@@ -79,6 +80,16 @@ REGION = Table(
     Column("want_n", BigInteger, nullable=False, default=0),
     Column("want", LargeBinary),
     Column("last_seen_ms", BigInteger),
+)
+
+HOLD = Table(
+    "hold",
+    META,
+    Column("region", String(4), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("who", String(64), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger),
 )
 
 REGION_KEY = Table(
@@ -140,14 +151,8 @@ PACKET = Table(
 )
 Index("packet_fact", PACKET.c.region, PACKET.c.fact_no)
 _waits = PACKET.c.due_ms.is_not(None)
-Index(
-    "packet_due",
-    PACKET.c.due_ms,
-    PACKET.c.epoch_id,
-    PACKET.c.seq,
-    sqlite_where=_waits,
-    postgresql_where=_waits,
-)
+_due = (PACKET.c.due_ms, PACKET.c.epoch_id, PACKET.c.seq)
+Index("packet_due", *_due, sqlite_where=_waits, postgresql_where=_waits)
 Index("packet_nik", PACKET.c.nik_key)
 
 BODY = Table(
@@ -215,9 +220,8 @@ RECORD = Table(
 )
 Index("record_number", RECORD.c.region, RECORD.c.record_no)
 _open = RECORD.c.status != 7  # CARD_PRINTED: what a rebuild fetches first
-RECORD_OPEN = Index(
-    "record_open", RECORD.c.region, RECORD.c.record_no, sqlite_where=_open, postgresql_where=_open
-)
+_number = (RECORD.c.region, RECORD.c.record_no)
+RECORD_OPEN = Index("record_open", *_number, sqlite_where=_open, postgresql_where=_open)
 
 CLAIM = Table(
     "claim",

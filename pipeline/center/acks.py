@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from pipeline.center.behind import Restraint
+from pipeline.center.holding import Hold, asked_s, in_force, in_words
 from pipeline.ports import DownHint
 from schemas.keys import PublicKey
-from schemas.messages import Ack, Announced, Partly, Since, Want
+from schemas.messages import HOLD_WHY_CHARS_MAX, Ack, Announced, Partly, Since, Want
 from schemas.ranges import Ranges, to_wire
 
 #: Numbers that an ack restates of incomplete packets: nine bytes each at most, so it stays below its limit.
@@ -38,7 +39,7 @@ class Standing(Protocol):
     @property
     def window_bytes(self) -> int: ...
     @property
-    def hold_s(self) -> float: ...
+    def hold(self) -> Hold | None: ...
     @property
     def since(self) -> tuple[Since, ...]: ...
     @property
@@ -64,14 +65,12 @@ def ack_of(
 ) -> Ack:
     """The answer to the region's latest want, in the session of `hint`.
 
-    `all_get`: what every region gets at most. A region that is fresh is told to begin where `hint` stands:
-    what comes in this session goes on from there.
+    `all_get`: what every region gets at most; a person's word on this one ends by itself. A region that is
+    fresh is told to begin where `hint` stands: what comes in this session goes on from there.
     """
     want = standing.want
     assert want is not None
-    window_bytes, hold_s = standing.window_bytes, standing.hold_s
-    if all_get is not None:
-        window_bytes, hold_s = min(window_bytes, all_get.window_bytes), max(hold_s, all_get.hold_s)
+    window_bytes, hold_s, why = _may_send(standing, all_get, now_ms)
     return Ack(
         n=want.n,
         instance=standing.instance,
@@ -82,6 +81,7 @@ def ack_of(
         records_top=standing.records_no,
         window_bytes=window_bytes,
         hold_s=hold_s,
+        hold_why=why,
         epoch=want.epoch,
         partly=_restated(standing.partly),
         announced=announced,
@@ -93,6 +93,18 @@ def ack_of(
         clock_ms=max(0, now_ms),
         titian=titian,
     )
+
+
+def _may_send(standing: Standing, all_get: Restraint | None, now_ms: int) -> tuple[int, float, str]:
+    """The window, for how long to hold (seconds), and whose word that is: the strictest counts."""
+    hold = in_force(standing.hold, now_ms) or Hold(None)
+    window_bytes = standing.window_bytes if hold.window_bytes is None else hold.window_bytes
+    hold_s, why = asked_s(hold, now_ms), in_words(hold)
+    if all_get is not None:
+        window_bytes, hold_s = min(window_bytes, all_get.window_bytes), max(hold_s, all_get.hold_s)
+        if all_get.hold_s and not why:
+            why = f"the center is behind: {all_get.why}"[:HOLD_WHY_CHARS_MAX]
+    return window_bytes, hold_s, why
 
 
 def refusal_of(standing: Standing, session: int, code: str, now_ms: int, titian: str) -> Ack:

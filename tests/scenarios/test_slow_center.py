@@ -15,6 +15,7 @@ from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.center.behind import WINDOW_BYTES_MIN, Limits, Watch
 from pipeline.center.deliver import Deliver
+from pipeline.center.holding import Hold
 from pipeline.center.intake import Intake, IntakeResult
 from pipeline.center.turns import Turns
 from pipeline.inspection.depth import region_depth
@@ -173,7 +174,7 @@ def test_what_a_person_has_set_for_a_region_stays_where_it_is_less(world: SlowWo
     assert world.go_on(1, record=1) == ["held by the center"]
     standing = world.ledger.standing(world.region)
     assert standing is not None
-    assert (standing.window_bytes, standing.hold_s) == (10 * MIB, 600.0), "the policy wrote over it"
+    assert standing.hold == Hold(10 * MIB, 600.0), "the policy wrote over it"
     world.ledger.set_window(world.region, None)
     world.clock.advance(REPEAT_S + 1.0)
     world.all_arrives_once()

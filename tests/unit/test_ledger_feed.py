@@ -26,6 +26,7 @@ from pipeline.adapters.ledger_reader import LedgerReader
 from pipeline.adapters.ledger_sql import SqlLedger
 from pipeline.adapters.ledger_tables import EPOCH as EPOCHS
 from pipeline.adapters.ledger_tables import META
+from pipeline.center.holding import Hold
 from pipeline.center.outcomes import Item
 from pipeline.center.reading import read_frame
 from pipeline.errors import NotFound, StoreDamaged, UsageError
@@ -198,7 +199,7 @@ def test_standing_says_all_that_deliver_needs(rig: Rig) -> None:
     assert standing.want is not None
     assert (standing.want.level, standing.instance, standing.grant, standing.epoch) == (77, "first", 1, EPOCH)
     assert (standing.facts_no, standing.records_no) == (1, 0)
-    assert (standing.window_bytes, standing.hold_s) == (100_000, 30.0)
+    assert standing.hold == Hold(100_000, 30.0)
     assert rig.ledger.standing("9999") is None
 
 

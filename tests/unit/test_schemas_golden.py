@@ -31,6 +31,7 @@ from schemas.messages import (
     Announced,
     Ask,
     Back,
+    Health,
     Join,
     Partly,
     Run,
@@ -150,6 +151,25 @@ WANT_OF_REBUILD = WANT.model_copy(
     }
 )
 ACK_OF_REBUILD = ACK.model_copy(update={"start": [12, 20], "known_seq": 601, "renumbered": 3})
+WANT_OF_HEALTH = WANT.model_copy(
+    update={
+        "health": Health(
+            waiting=312,
+            waiting_kib=41_000,
+            oldest_s=3_600,
+            eta_s=840,
+            dead=2,
+            full_in_days=12,
+            rtt_ms=640,
+            base_ms=600,
+            goodput_bytes_s=30_000,
+            cuts_today=3,
+            alarms=["runway", "dead"],
+            disturbed=["sending"],
+        )
+    }
+)
+ACK_OF_HOLD = ACK.model_copy(update={"hold_why": "the night's backup (ana)"})
 JOIN = Join(token=bytes(range(16)), sign=REGION.public.raw.sign, seal=REGION.public.raw.seal)
 
 #: kind -> the body that this version writes of the values above, and the seqs of its header.
@@ -224,6 +244,8 @@ def test_what_the_first_frames_said_is_still_understood() -> None:
         ("ack_of_announced", ACK_OF_ANNOUNCED),
         ("want_of_rebuild", WANT_OF_REBUILD),
         ("ack_of_rebuild", ACK_OF_REBUILD),
+        ("want_of_health", WANT_OF_HEALTH),
+        ("ack_of_hold", ACK_OF_HOLD),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

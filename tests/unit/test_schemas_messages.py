@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from schemas import messages
 from schemas.codec import pack
 from schemas.errors import CodecError
-from schemas.messages import Ack, Join, Partly, Since, Want, pack_message, unpack_message
+from schemas.messages import Ack, Health, Join, Partly, Since, Want, pack_message, unpack_message
 from schemas.ranges import from_numbers, to_wire
 
 
@@ -121,6 +121,41 @@ def test_a_want_with_a_wrong_field_is_refused_by_its_name(change: dict[str, Any]
 def test_an_ack_with_a_wrong_field_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(CodecError):
         unpack_message(Ack, pack({**ACK.model_dump(), **change}))
+
+
+HEALTH = Health(waiting=312, waiting_kib=41_000, eta_s=0, alarms=["runway"], disturbed=["sending"])
+
+
+def test_health_goes_under_short_keys_and_comes_back() -> None:
+    want = WANT.model_copy(update={"health": HEALTH})
+    said = want.model_dump(exclude_defaults=True, by_alias=True)["health"]
+    assert said == {"w": 312, "b": 41_000, "e": 0, "a": ["runway"], "n": ["sending"]}
+    assert unpack_message(Want, pack_message(want)) == want
+
+
+@pytest.mark.parametrize(
+    "health",
+    [
+        {"w": -1},
+        {"w": "312"},
+        {"g": 1.5},
+        {"a": ["x"] * (messages.HEALTH_ALARMS_MAX + 1)},
+        {"a": ["x" * 25]},
+        {"a": "runway"},
+        {"n": [""]},
+        [],
+        "well",
+        7,
+    ],
+    ids=str,
+)
+def test_a_health_that_cannot_be_read_is_passed_over_and_never_the_want(health: Any) -> None:
+    assert unpack_message(Want, pack({**WANT.model_dump(), "health": health})) == WANT
+
+
+def test_a_health_of_a_newer_version_says_what_is_known_here() -> None:
+    read = unpack_message(Want, pack({**WANT.model_dump(), "health": {"w": 3, "z": {"more": 1}}}))
+    assert read.health == Health(waiting=3)
 
 
 @pytest.mark.parametrize("value", [None, 5, "want", [], {}], ids=str)
