@@ -78,11 +78,11 @@ def _regions(
     ours = str(depth.get("titian") or "")
     behind = [one["region"] for one in regions if older(str(one.get("titian") or ""), ours)]
     if newer:
-        text = f"{_named(newer)} speak a newer wire than this center"
+        text = f"a newer wire than this center's is spoken by {_named(newer)}"
         yield Alarm("version", text, "update this center", "fail")
     elif behind:
-        text = f"{_named(behind)} have an older Titian than {ours}"
-        yield Alarm("version", text, "have those offices update theirs")
+        text = f"an older Titian than {ours} runs at {_named(behind)}"
+        yield Alarm("version", text, "have it updated there")
 
 
 def _silent(region: Mapping[str, Any], limits: AlarmsPart) -> bool:

@@ -99,6 +99,15 @@ def test_it_is_told_again_after_a_while_and_not_once_it_is_over() -> None:
     assert world.events()[3:] == [("over", "disk_full")]
 
 
+def test_it_is_not_told_again_while_it_is_not_seen() -> None:
+    world = World(AlarmsPart(settle_s=30, repeat_s=600))
+    for _ in range(620):
+        world.look("disk_full")
+    for _ in range(20):
+        world.look()
+    assert world.events() == [("raised", "disk_full")]
+
+
 def test_who_was_not_reached_while_it_lasted_hears_both_words_later() -> None:
     world = World()
     for _ in range(200):
