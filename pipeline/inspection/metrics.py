@@ -1,6 +1,6 @@
 """Inspection, pure: the figures of a document of `depth` as plain values under the names of `metric_names`.
 
-What is not known now is left out, and so is a group of figures that cannot be read (`titian_left_out` says
+What is not known now is left out, and so is the rest of a group that cannot be read (`titian_left_out` says
 which): a scrape never fails as a whole. Times become seconds, `*_ms` of the wall clock `*_timestamp_seconds`.
 """
 
@@ -28,7 +28,8 @@ def values(document: Document) -> list[Value]:
     found: list[Value] = []
     for name, group in {**_GROUPS, **groups}.items():
         try:
-            found += [one for one in group(document) if one is not None]
+            for one in group(document):  # one by one: what comes before what cannot be read stays
+                found += () if one is None else (one,)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             found.append(Value("titian_left_out", (*_who(document), name), 1.0))
     return found
@@ -50,9 +51,9 @@ def _who(document: Document) -> tuple[str, str]:
 def _side(document: Document) -> Iterator[Value | None]:
     who = _who(document)
     yield Value("titian_info", (*who, str(document.get("titian") or "")), 1.0)
-    yield value("titian_running", who, _running(document))
     yield Value("titian_stores_readable", who, 1.0)
     yield value("titian_look_timestamp_seconds", who, seconds(document.get("at_ms")))
+    yield value("titian_running", who, _running(document))
 
 
 def _running(document: Document) -> bool:
