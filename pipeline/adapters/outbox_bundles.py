@@ -75,12 +75,16 @@ class OutboxBundles:
         return Amount(*row)
 
     def left_out(self) -> dict[str, int]:
-        """Packets that no choice takes: `pruned` (their attachments are deleted after the verdict), `damaged`
-        (their bytes are), `suspect` (the center may hold others under their seqs)."""
+        """Packets that no choice takes: `pruned` (their attachments are deleted after the verdict, or they
+        were dropped), `damaged` (their bytes are), `suspect` (the center may hold others under theirs)."""
         with self._read() as db:
             return {
                 "pruned": int(db.execute("SELECT count(*) FROM packet WHERE pruned_ms IS NOT NULL").get),
-                "damaged": int(db.execute("SELECT count(*) FROM aside").get),
+                "damaged": int(
+                    db.execute(
+                        "SELECT count(*) FROM aside JOIN packet USING(seq) WHERE pruned_ms IS NULL"
+                    ).get
+                ),
                 "suspect": int(
                     db.execute(
                         "SELECT count(*) FROM packet p WHERE EXISTS "

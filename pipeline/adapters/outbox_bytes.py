@@ -8,7 +8,7 @@ from typing import Any
 
 import apsw
 
-from pipeline.adapters.outbox_layout import PIECE_BYTES, PIECES_MAX
+from pipeline.adapters.outbox_layout import DROPPED, PIECE_BYTES, PIECES_MAX
 from pipeline.errors import StoreDamaged
 from schemas.limits import HEAD_BYTES_MAX
 from schemas.packet import head_bytes
@@ -36,13 +36,16 @@ def stream(db: apsw.Connection, seq: int, upload: int | None, size: int) -> Iter
 
 
 def read_heads(db: apsw.Connection, seqs: Iterable[int]) -> dict[int, bytes]:
-    """The beginning (length and head) of the stored bytes of those of `seqs` that there are."""
+    """The beginning (length and head) of the stored bytes of those of `seqs` that there are (what was dropped
+    has none)."""
     found: dict[int, bytes] = {}
     for seq in seqs:
         row = db.execute("SELECT upload, size, pruned_ms FROM packet WHERE seq = ?", (seq,)).fetchone()
         if row is None:
             continue
         upload, size, pruned_ms = row
+        if pruned_ms == DROPPED:
+            continue
         start, end = _beginning(db, seq, upload, size, pruned_ms)
         found[seq] = start[:end]
     return found
@@ -56,7 +59,7 @@ def read_known_heads(db: apsw.Connection, seqs: Iterable[int]) -> dict[int, byte
         row: Any = db.execute(
             "SELECT upload, size, pruned_ms, status, digest FROM packet WHERE seq = ?", (seq,)
         ).fetchone()
-        if row is None or row[3] is None or row[3] == Status.REFUSED:
+        if row is None or row[2] == DROPPED or row[3] is None or row[3] == Status.REFUSED:
             continue
         upload, size, pruned_ms, _, digest = row
         start, end = _beginning(db, seq, upload, size, pruned_ms)

@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 
 from pipeline.adapters import outbox_settle, outbox_suspect
-from pipeline.adapters.outbox_layout import FILE_NAME, LAYOUT
+from pipeline.adapters.outbox_layout import DROPPED, FILE_NAME, LAYOUT
 from pipeline.adapters.outbox_sqlite import SqliteOutbox
 from pipeline.adapters.sqlite import Database
 from pipeline.region.reconcile import OurPacket
@@ -85,7 +85,7 @@ class OutboxCompare:
         """See the port."""
         table, of = self._table(epoch)
         past = table == "past"
-        pruned = "0" if past else "coalesce(pruned_ms, 0) > 0"
+        pruned = "0" if past else "coalesce(pruned_ms, 0)"
         found: dict[int, OurPacket] = {}
         for start, stop in ranges:
             rows: Any = self._outbox.connection.execute(
@@ -95,7 +95,7 @@ class OutboxCompare:
             )
             for seq, status, fact_no, digest, gone in rows:
                 word = None if status is None else Status(status)
-                found[seq] = OurPacket(seq, word, fact_no, digest, bool(gone), past)
+                found[seq] = OurPacket(seq, word, fact_no, digest, gone != 0, past, gone == DROPPED)
         return found
 
     def _table(self, epoch: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from pipeline.adapters.outbox_announced import told_by_lane
-from pipeline.adapters.outbox_layout import NO_WORD, WAITING
+from pipeline.adapters.outbox_layout import DROPPED, NO_WORD, WAITING
 from schemas.lanes import Lane
 from schemas.verdicts import Status
 
@@ -31,7 +31,7 @@ class LaneCounts(NamedTuple):
     not counted. `unverdicted`: no verdict (not even one that is not final) and no refusal; `unfinal`: no
     final one. `by_status`: packets by the center's latest word (`None`: no word yet). `announced`: packets
     without a receipt of which the center was told. `aside`: damaged, so they cannot be sent (else only in
-    `total`)."""
+    `total`). `dropped`: given up by a person; these are in nothing else."""
 
     lane: Lane
     total: Amount
@@ -44,6 +44,7 @@ class LaneCounts(NamedTuple):
     by_status: dict[Status | None, Amount]
     announced: int = 0
     aside: Amount = Amount()
+    dropped: Amount = Amount()
 
 
 def read_counts(db: apsw.Connection) -> dict[Lane, LaneCounts]:
@@ -55,10 +56,35 @@ def read_counts(db: apsw.Connection) -> dict[Lane, LaneCounts]:
         "SELECT lane, count(*), sum(size) FROM aside JOIN packet USING(seq) GROUP BY lane"
     ).fetchall()
     aside = {lane: Amount(packets, size) for lane, packets, size in lost}
-    return {lane: _counts(lane, held, told.get(lane, 0), aside.get(lane, Amount())) for lane in Lane}
+    refused, damaged = _dropped(db)
+    for lane, amount in refused.items():
+        held[lane, Status.REFUSED] -= amount
+    for lane, amount in damaged.items():
+        aside[lane] -= amount
+    given_up = {lane: refused.get(lane, Amount()) + damaged.get(lane, Amount()) for lane in Lane}
+    return {
+        lane: _counts(lane, held, told.get(lane, 0), aside.get(lane, Amount()), given_up[lane])
+        for lane in Lane
+    }
 
 
-def _counts(lane: Lane, held: dict[tuple[int, int], Amount], told: int, aside: Amount) -> LaneCounts:
+def _dropped(db: apsw.Connection) -> tuple[dict[int, Amount], dict[int, Amount]]:
+    """By lane, what was dropped of the refused, and of the damaged, of this epoch. Of what the center has
+    after all (it was sent before it was dropped) its word counts."""
+    rows: list[Any] = db.execute(
+        "SELECT p.lane, p.status, count(*), sum(p.size) FROM dropped d JOIN packet p USING(seq) "
+        "WHERE d.epoch = (SELECT epoch FROM epoch ORDER BY n DESC LIMIT 1) "
+        f"AND p.pruned_ms = {DROPPED} AND (p.status IS NULL OR p.status = {int(Status.REFUSED)}) "
+        "GROUP BY 1, 2"
+    ).fetchall()
+    amounts = [(lane, status, Amount(packets, size)) for lane, status, packets, size in rows]
+    refused = {lane: amount for lane, status, amount in amounts if status is not None}
+    return refused, {lane: amount for lane, status, amount in amounts if status is None}
+
+
+def _counts(
+    lane: Lane, held: dict[tuple[int, int], Amount], told: int, aside: Amount, dropped: Amount
+) -> LaneCounts:
     by_status: dict[Status | None, Amount] = {one: held[lane, one] for one in Status}
     by_status[None] = held[lane, NO_WORD]
     waiting, dead = held[lane, WAITING], by_status[Status.REFUSED]
@@ -75,4 +101,5 @@ def _counts(lane: Lane, held: dict[tuple[int, int], Amount], told: int, aside: A
         by_status=by_status,
         announced=told,
         aside=aside,
+        dropped=dropped,
     )

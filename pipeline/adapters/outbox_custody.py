@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.outbox_bytes import read_span
-from pipeline.adapters.outbox_layout import FILE_NAME, LAYOUT
+from pipeline.adapters.outbox_layout import DROPPED, FILE_NAME, LAYOUT
 from pipeline.adapters.sqlite import Database
 from pipeline.errors import NotFound
 from pipeline.region.mirror import Kept
@@ -14,7 +14,7 @@ from schemas.lanes import Lane
 from schemas.ranges import Ranges, total
 from schemas.verdicts import Status
 
-_OPEN = f"(status IS NULL OR status = {int(Status.REFUSED)})"
+_OPEN = f"((status IS NULL OR status = {int(Status.REFUSED)}) AND pruned_ms IS NOT {DROPPED})"
 _RECEIVED = f"(status IS NOT NULL AND status != {int(Status.REFUSED)})"
 
 
@@ -59,14 +59,16 @@ class OutboxCustody:
             return read_span(db, seq, row[0], start, stop)
 
     def all_received(self, epoch: str, seqs: Ranges) -> bool:
-        """Whether the center has each of these packets, or it goes by another number now."""
+        """Whether the center has each of these packets, or it goes by another number now, or was dropped."""
         with self._database.read() as db:
             current = db.execute("SELECT epoch FROM epoch ORDER BY n DESC LIMIT 1").get == epoch
             here = (
-                f"SELECT count(*) FROM packet WHERE seq >= ?1 AND seq < ?2 AND {_RECEIVED}"
+                f"SELECT count(*) FROM packet WHERE seq >= ?1 AND seq < ?2 "
+                f"AND ({_RECEIVED} OR pruned_ms IS {DROPPED})"
                 if current
                 else "SELECT count(*) FROM past WHERE epoch = ?3 AND seq >= ?1 AND seq < ?2 "
-                f"AND ({_RECEIVED} OR now_seq IS NOT NULL)"
+                f"AND ({_RECEIVED} OR now_seq IS NOT NULL "
+                "OR EXISTS (SELECT 1 FROM dropped d WHERE d.epoch = past.epoch AND d.seq = past.seq))"
             )
             return total(seqs) == sum(
                 int(db.execute(here, (start, stop) if current else (start, stop, epoch)).get or 0)

@@ -16,9 +16,11 @@
     past(...), past_body(id, stored)    packets of earlier epochs; `now_seq`: its seq in the next one. The
                                 index `past_key` is made with the second epoch (`outbox_loss`)
     packet.final_ms             when the center's final word was settled here (NULL: none yet)
-    packet.pruned_ms            when its attachments were deleted after that (NULL: they are here)
+    packet.pruned_ms            when its attachments were deleted later (NULL: they are here; -1: dropped)
     past.word_ms                when the center's latest word on a packet of an earlier epoch was settled here
     aside(seq, at_ms, why)      packets that cannot be sent (their stored bytes are damaged); they do not wait
+    dropped(epoch, seq, at_ms, who, reason, whole)    dead packets that a person gave up: their bytes are not
+                                here; `whole`: those that were put away are those that were enqueued
     suspect(first, stop)        seqs that the center may hold with other contents: nothing is sent until it is
                                 known which of ours it lacks (`pipeline.region.forked`)
     lane(lane, cursor)          packets of the lane up to `cursor` have been taken up at least once
@@ -50,6 +52,8 @@ UPLOADS_LOCK_NAME = "uploads.lock"
 PIECE_BYTES = 256 * 1024
 #: Pieces that one upload can have: `PACKET_BYTES_MAX` is 1,024 of them and a little.
 PIECES_MAX = 4096
+#: `packet.pruned_ms` of a packet that a person dropped: nothing of its bytes is here.
+DROPPED = -1
 #: `counter.what` of what waits.
 WAITING = -1
 #: `counter.what` of packets of which the center has said nothing.
@@ -110,4 +114,9 @@ CREATE INDEX packet_final ON packet(final_ms) WHERE final_ms IS NOT NULL AND pru
 CREATE TABLE aside(seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, why TEXT NOT NULL);
 CREATE TABLE suspect(first INTEGER PRIMARY KEY, stop INTEGER NOT NULL);
 """
-LAYOUT = Layout("outbox", 0x7469_6F62, (_FIRST, _ANNOUNCED, _CUSTODY))
+_DROPPED = """
+CREATE TABLE dropped(
+  epoch TEXT, seq INTEGER, at_ms INTEGER NOT NULL, who TEXT NOT NULL, reason TEXT NOT NULL,
+  whole INTEGER NOT NULL, PRIMARY KEY(epoch, seq)) WITHOUT ROWID;
+"""
+LAYOUT = Layout("outbox", 0x7469_6F62, (_FIRST, _ANNOUNCED, _CUSTODY, _DROPPED))

@@ -4,7 +4,7 @@ The seqs of the lost ones must never be given out again: another packet under th
 fork. So they are in doubt (`outbox_suspect`) until the center has said what it holds, and then a new epoch
 begins: what the center has not spoken of, or refused, is numbered anew in it, in the same order; what it has
 spoken of, and every old identity, goes to `past` and stays findable. So does what is damaged
-(`outbox_aside`), without a word and without a new number.
+(`outbox_aside`) or was given up (`outbox_dropped`), without a new number.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import apsw
 
 from pipeline.adapters.high_water import HighWater
 from pipeline.adapters.outbox_books import Books
+from pipeline.adapters.outbox_layout import DROPPED
 from schemas.identity import new_epoch
 from schemas.ranges import Ranges
 from schemas.verdicts import Status
 
-#: Of a packet whose contents the center has not: these go on in the next epoch.
+#: Of a packet whose contents the center has not, and that was not given up: these go on in the next epoch.
 _GOES_ON = (
     f"((p.status IS NULL AND NOT EXISTS (SELECT 1 FROM aside WHERE aside.seq = p.seq)) "
-    f"OR p.status = {int(Status.REFUSED)})"
+    f"OR (p.status = {int(Status.REFUSED)} AND p.pruned_ms IS NOT {DROPPED}))"
 )
 _TO_PAST = f"""
 INSERT INTO past(epoch, seq, lane, kind, size, digest, key, nik, at_ms, upload, status, fact_no, reasons,

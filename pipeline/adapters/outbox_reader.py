@@ -20,7 +20,7 @@ from pipeline.adapters.outbox_counts import Amount as Amount
 from pipeline.adapters.outbox_counts import LaneCounts as LaneCounts
 from pipeline.adapters.outbox_counts import read_counts
 from pipeline.adapters.outbox_intake import nik_number
-from pipeline.adapters.outbox_layout import FILE_NAME, LAYOUT
+from pipeline.adapters.outbox_layout import DROPPED, FILE_NAME, LAYOUT
 from pipeline.adapters.outbox_renumbered import names_before
 from pipeline.adapters.outbox_settle import settled_to
 from pipeline.adapters.outbox_suspect import in_doubt
@@ -55,8 +55,8 @@ class Found(NamedTuple):
 class Event(NamedTuple):
     """Something that happened at `at_ms` to the packets `seqs`: `enqueued`, `announced`, `sent` (detail: the
     entry), `requeued`, the name of a status (detail: the fact's position), `fork`, `taken back`, `retried`,
-    `loss`, `aside` (detail: what is damaged), `reindexed` (of no packet), `not resendable`, `pruned`,
-    `in doubt`, `doubt is over`, `new epoch` (detail: sentences for people)."""
+    `dropped`, `loss`, `aside` (detail: what is damaged), `reindexed` (of no packet), `not resendable`,
+    `pruned`, `in doubt`, `doubt is over`, `new epoch` (detail: sentences for people)."""
 
     id: int
     at_ms: int
@@ -102,10 +102,12 @@ _FOUND = "seq, lane, kind, size, digest, at_ms, status, fact_no, reasons"
 
 _ASIDE = (
     f"SELECT {_FOUND}, since_ms, why FROM (SELECT seq, at_ms AS since_ms, why FROM aside) "
-    "JOIN packet USING(seq) ORDER BY seq LIMIT ?"
+    f"JOIN packet USING(seq) WHERE pruned_ms IS NOT {DROPPED} ORDER BY seq LIMIT ?"
 )
 _PAST_ASIDE = (
-    f"SELECT {_FOUND}, now_seq, epoch FROM past WHERE status IS NULL AND now_seq IS NULL ORDER BY id LIMIT ?"
+    f"SELECT {_FOUND}, now_seq, epoch FROM past WHERE status IS NULL AND now_seq IS NULL "
+    "AND NOT EXISTS (SELECT 1 FROM dropped d WHERE d.epoch = past.epoch AND d.seq = past.seq) "
+    "ORDER BY id LIMIT ?"
 )
 _DAMAGED_BEFORE = "its stored bytes are damaged: it did not go on into the next epoch"
 
@@ -209,7 +211,8 @@ class OutboxReader:
     def dead(self, limit: int) -> list[Found]:
         """The first `limit` packets that the center refused, by seq."""
         meta = self.meta()
-        query = f"SELECT {_FOUND} FROM packet WHERE status = {int(Status.REFUSED)} ORDER BY seq LIMIT ?"
+        dead = f"status = {int(Status.REFUSED)} AND pruned_ms IS NOT {DROPPED}"
+        query = f"SELECT {_FOUND} FROM packet WHERE {dead} ORDER BY seq LIMIT ?"
         return self._all(query, (limit,), meta)
 
     def place_of(self, seq: int) -> Place | None:
@@ -279,8 +282,8 @@ def _as_found(row: Any, identity: PacketId, place: Place | None, now: PacketId |
     _, lane, kind, size, digest, at_ms, status, fact_no, reasons = row[:9]
     word = None if status is None else Status(status)
     said = tuple(Reason(code, detail) for code, detail in json.loads(reasons or "[]"))
-    shown = state(Place.WAITING if place is None else place, word)
-    return Found(identity, Lane(lane), kind, size, digest, at_ms, word, fact_no, said, place, shown, now)
+    shown, at = state(Place.WAITING if place is None else place, word), None if word is None else fact_no
+    return Found(identity, Lane(lane), kind, size, digest, at_ms, word, at, said, place, shown, now)
 
 
 def _past(row: Any, epoch: str, meta: Meta) -> Found:

@@ -17,6 +17,7 @@ import apsw
 from pipeline.adapters.outbox_aside import take_out
 from pipeline.adapters.outbox_books import Books, lane_cursors, ranges_of, ranges_text
 from pipeline.adapters.outbox_claims import large_of
+from pipeline.adapters.outbox_layout import DROPPED
 from pipeline.adapters.outbox_past import settle_past
 from pipeline.ports import Settled
 from schemas.feed import FactGroup, digests_hash
@@ -75,7 +76,7 @@ def settle(
 def take_back(db: apsw.Connection, books: Books, above: int) -> int:
     """See `pipeline.ports.Outbox.take_back`."""
     rows: list[Any] = db.execute(
-        f"SELECT {_COLUMNS} FROM packet WHERE fact_no > ? ORDER BY seq", (above,)
+        f"SELECT {_COLUMNS} FROM packet WHERE fact_no > ? AND status IS NOT NULL ORDER BY seq", (above,)
     ).fetchall()
     if above < settled_to(db):
         db.execute("UPDATE meta SET value = ? WHERE key = 'settled_to'", (above,))
@@ -92,7 +93,9 @@ def take_back(db: apsw.Connection, books: Books, above: int) -> int:
 
 def forget_word(db: apsw.Connection, books: Books, rows: Sequence[_Row]) -> Ranges:
     """The center's word on these packets is void: they wait again, whole; returns which do. Those whose
-    attachments are deleted keep their word: what is left of them could not be sent under their digest."""
+    attachments are deleted keep their word: what is left of them could not be sent under their digest. So do
+    those that were refused and dropped: nobody expects them to be sent."""
+    rows = [row for row in rows if not _is_dropped(row)]
     if kept := from_numbers(row.seq for row in rows if row.pruned_ms):
         rows = [row for row in rows if not row.pruned_ms]
         books.tally("not_resendable", total(kept))
@@ -111,11 +114,18 @@ def forget_word(db: apsw.Connection, books: Books, rows: Sequence[_Row]) -> Rang
 
 
 def retry(db: apsw.Connection, books: Books, seqs: Ranges) -> int:
-    """Refused packets among `seqs` wait again; returns how many."""
-    rows = [row for row in _rows(db, seqs) if row.status == Status.REFUSED]
+    """Refused packets among `seqs` wait again; returns how many. They keep the position of the refusal:
+    should that be read once more (a feed from its beginning, a comparison), it does not undo the retry."""
+    rows = [row for row in _rows(db, seqs) if row.status == Status.REFUSED and not _is_dropped(row)]
     if rows:
         books.event("retried", forget_word(db, books, rows))
+        positions = [(row.fact_no, row.seq) for row in rows]
+        db.executemany("UPDATE packet SET fact_no = ? WHERE seq = ? AND status IS NULL", positions)
     return len(rows)
+
+
+def _is_dropped(row: _Row) -> bool:
+    return row.status == Status.REFUSED and row.pruned_ms == DROPPED
 
 
 def _rows(db: apsw.Connection, seqs: Ranges) -> list[_Row]:

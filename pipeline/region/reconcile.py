@@ -191,6 +191,7 @@ class Mend(Enum):
     ON_ITS_WAY = "on its way"
     ONLY_HERE = "records that only this region has"
     PRUNED = "packets that the center lacks and whose attachments were deleted here"
+    DROPPED = "packets that the center lacks and that were given up here"
     OLD = "packets of an earlier epoch that the center lacks"
     ABSENT = "packets of this epoch that only the center has"
 
@@ -201,7 +202,8 @@ LEFT = frozenset({Mend.SUSPECT, Mend.ONLY_HERE, Mend.PRUNED, Mend.OLD, Mend.ABSE
 
 class OurPacket(NamedTuple):
     """A packet in our outbox: `status` and `fact_no` are the center's latest word (`None`: no word).
-    `pruned`: parts of it are deleted. `past`: it is of an earlier epoch."""
+    `pruned`: parts of it are deleted. `past`: it is of an earlier epoch. `dropped`: given up by a person. One
+    that was refused and is tried again has no word, and still the refusal's position."""
 
     seq: int
     status: Status | None
@@ -209,6 +211,7 @@ class OurPacket(NamedTuple):
     digest: bytes
     pruned: bool = False
     past: bool = False
+    dropped: bool = False
 
     def agrees(self, theirs: HeldPacket) -> bool:
         """Whether the center says the same of the same contents."""
@@ -230,9 +233,13 @@ def mend_packet(one: Difference, settled_to: int) -> Mend:
             return Mend.ON_ITS_WAY  # it waits, or travels
         if ours.past:
             return Mend.OLD
+        if ours.dropped:
+            return Mend.DROPPED
         return Mend.PRUNED if ours.pruned else Mend.SEND
     if ours.past or theirs.fact_no > settled_to:
         return Mend.ON_ITS_WAY  # an earlier epoch is settled by facts, and what it lost is numbered anew
+    if ours.status is None and ours.fact_no == theirs.fact_no:
+        return Mend.ON_ITS_WAY  # it was refused, and is tried again
     return Mend.SETTLE if ours.same(theirs) else Mend.SUSPECT
 
 
