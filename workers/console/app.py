@@ -1,4 +1,33 @@
-"""The console as a Starlette application: the routes of each of its parts, put together."""
+"""The console as a Starlette application: the routes of each of its parts, put together.
+
+Everything is for whoever has signed in (`auth.py`), but what stands under "open". POST needs the form's
+`csrf` (or the header `X-CSRF`), forms are urlencoded, and `Accept: application/json` gets JSON in place of a page.
+
+    pages    GET /                      region.html {doc, turns} or center.html {doc, turns}
+             GET /region/{code}         center: center_region.html {doc, region, code}
+             GET /dead[?lane=|region=]  dead.html {found, lane, region}
+             GET /dead/{id}             dead_one.html {one, id}
+             GET /search, POST {q}      search.html {found, asked, wrong}: a NIK is in no URL, nor shown again
+             GET /packet/{id}           search.html of that id
+             GET /audit[?what=]         audit.html {found, what}
+             GET /login, POST {name, password | token, next}     signin.html {wrong, wait_s, shut, next, name}
+             POST /logout
+             message.html {status, title, sentence, back, failed}: errors, and acts that failed in part
+    JSON     GET /api/depth[?region=]   the newest document, and `headline` {id, en}
+             GET /api/history?hours=1|6|24|840[&names=a,b][&region=]
+                                        {from_ms, to_ms, step_s, names: {name: [number|null]}}
+             GET /api/turns?hours=24    {turns: [{at_ms, what, detail}]}
+             GET /api/dead[/{id}], /api/audit[?what=&limit=]            documents of the commands
+             POST /api/trace {q}        the document of `trace`
+    events   GET /events                `depth`: as /api/depth, at most each 2 s
+    acts     POST /act/pause {lane, reason}, resume {lane}, cap {rate, lane, hours, reason}, retry {id...},
+             drop {id..., reason, sure=yes}; center: hold {region, window, seconds, reason}, release {region};
+             then 303 to `back` with ?done=ACT&count=N, or {count, failed}. Only for operators.
+    open     /static/NAME?v=HASH, /healthz, /readyz, the public notice; /metrics as `auth.may_read` says
+
+Every page is handed: side, place, who {name, role, operator}, csrf, path, asset(NAME), version, now_ms, zone_min,
+lanes, done; language from ?lang=, a cookie, Accept-Language.
+"""
 
 from __future__ import annotations
 
