@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pipeline.errors import UsageError
 from schemas.limits import ATTACHMENT_BYTES_MAX, CHUNK_BYTES_MAX, PACKET_BYTES_MAX
@@ -219,7 +220,9 @@ def parse_settings(text: str, where: str) -> Settings:
     try:
         return Settings(**values)
     except ValidationError as why:
-        raise UsageError(f"{where}: {_complaint(why)}") from None
+        raise UsageError(f"{where}: {complaint(errors_of(why)[0])}") from None
+    except SettingsError as why:  # TITIAN_LOG=plain, where a whole part would have to be JSON
+        raise UsageError(f"the environment: {why}: set one key of it, such as TITIAN_LOG__FORM") from None
 
 
 def read_settings(path: Path) -> Settings:
@@ -232,8 +235,13 @@ def read_settings(path: Path) -> Settings:
         raise UsageError(f"{path} is not UTF-8 text") from None
 
 
-def _complaint(why: ValidationError) -> str:
-    first = why.errors(include_url=False, include_input=False)[0]
+def errors_of(why: ValidationError) -> list[ErrorDetails]:
+    """What is wrong, without the values: they may be secrets."""
+    return why.errors(include_url=False, include_input=False)
+
+
+def complaint(first: ErrorDetails) -> str:
+    """One of these in words: which key, and how it is right, or the nearest known one."""
     place = [str(part) for part in first["loc"]]
     name = ".".join(place)
     if first["type"] == "extra_forbidden":

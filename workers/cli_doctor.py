@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from workers.cli_common import Data, Json, folder_of, no
+from workers.cli_common import Data, Json, no, note
 
 
 def doctor(data: Data = None, as_json: Json = False) -> None:
-    """Is this side healthy: disk, clock, keys, stores, brokers, link; each with what to do.
+    """Is this side healthy: settings, disk, clock, keys, stores, brokers, link, alarms; each with what to do.
 
     Exit code 1 if anything fails.
 
@@ -20,11 +20,13 @@ def doctor(data: Data = None, as_json: Json = False) -> None:
     from pipeline.adapters.clock import SystemClock
     from pipeline.inspection.doctor import document
     from workers import render
-    from workers.probing import examine
+    from workers.probing import examine, folder_to_examine
 
-    folder = folder_of(data)
+    folder, wrong = folder_to_examine(data)
+    if folder.how not in ("--data", "TITIAN_DATA"):
+        note(f"using {folder.path} (the {folder.settings.side}; found by {folder.how})")
     checks = []
-    for one in examine(folder):
+    for one in examine(folder, wrong):
         checks.append(one)
         if not as_json:
             print(f"{one.level:<4}  {one.name}: {render.clean(one.said)}" + (f"; {one.do}" if one.do else ""))

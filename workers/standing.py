@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
@@ -24,11 +25,15 @@ def kept_alarms(folder: Folder) -> Any:
 
 def alarms_document(folder: Folder) -> dict[str, Any]:
     """What stands now; raises as `look` does."""
-    store = look(folder)
+    return alarms_of(folder, look(folder).depth())
+
+
+def alarms_of(folder: Folder, depth: Mapping[str, Any]) -> dict[str, Any]:
+    """The same from a document of `depth`."""
     limits = folder.settings.alarms
     named = [("webhook", limits.webhook), ("command", limits.command)]
     sinks = ("log", *(name for name, value in named if value))
-    return alarms_json(store.depth(), kept_alarms(folder), sinks, watching=watched_s(folder) is not None)
+    return alarms_json(depth, kept_alarms(folder), sinks, watching=watched_s(folder) is not None)
 
 
 def watched_s(folder: Folder) -> float | None:

@@ -149,17 +149,24 @@ def find_folder(data: Path | None, env: dict[str, str] | None = None, cwd: Path 
 
     Raises `UsageError` that says where it looked.
     """
+    return open_folder(*find_place(data, env, cwd))
+
+
+def find_place(
+    data: Path | None, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> tuple[Path, str]:
+    """Where that folder is, and how it was found; its settings are not read. Raises `UsageError`."""
     env = dict(os.environ) if env is None else env
     if data is not None:
-        return open_folder(data, "--data")
+        return data, "--data"
     if env.get("TITIAN_DATA"):
-        return open_folder(Path(env["TITIAN_DATA"]), "TITIAN_DATA")
+        return Path(env["TITIAN_DATA"]), "TITIAN_DATA"
     here = (cwd or Path.cwd()).resolve()
     for place in (here, *here.parents):
         if (place / SETTINGS_NAME).is_file():
-            return open_folder(place, f"{SETTINGS_NAME} in {place}")
+            return place, f"{SETTINGS_NAME} in {place}"
     if (DEFAULT_FOLDER / SETTINGS_NAME).is_file():
-        return open_folder(DEFAULT_FOLDER, "the default folder")
+        return DEFAULT_FOLDER, "the default folder"
     raise UsageError(
         f"no side's folder: give --data DIR or set TITIAN_DATA (no {SETTINGS_NAME} in {here} or above, "
         f"none in {DEFAULT_FOLDER}); `titian init center` or `titian init region` makes one"

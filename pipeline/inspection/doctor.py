@@ -165,18 +165,9 @@ def clock_off(off_ms: int | None) -> Check:
     return Check("clock to the center", "ok", said)
 
 
-def keys(count: int, wrong: str) -> Check:
-    """Our private keys."""
-    if wrong or not count:
-        return Check(
-            "keys", "fail", wrong or "there is no key", "restore DATA/keys from its backup, or init anew"
-        )
-    return Check("keys", "ok", f"{count} of our own")
-
-
-def broker(name: str, reachable: bool | None, why: str, policy: str) -> list[Check]:
+def broker(name: str, reachable: bool | None, why: str, policy: str, kept: str = "yes") -> list[Check]:
     """A broker: `None`: the side is not running, so it need not be there. `policy`: what it does when
-    full."""
+    full. `kept`: whether it keeps what it holds over a restart (its `appendonly`)."""
     if reachable is None:
         return [Check(name, "ok", "not running, as the side is not")]
     if not reachable:
@@ -195,6 +186,10 @@ def broker(name: str, reachable: bool | None, why: str, policy: str) -> list[Che
                 "set noeviction: what it throws away is sent again, over the slow link",
             )
         )
+    if kept == "no":
+        said = "appendonly is no: a restart of it loses what lies there"
+        do = "set appendonly yes: what it loses is sent again, over the slow link"
+        checks.append(Check(f"{name} persistence", "warn", said, do))
     return checks
 
 
@@ -246,18 +241,6 @@ def running(pid: int | None, since: str, data: str) -> Check:
     if pid is None:
         return Check("running", "warn", "this side is not running", f"titian up --data {data}")
     return Check("running", "ok", f"process {pid}, since {since}")
-
-
-def settings(unknown: list[str]) -> Check:
-    """Variables that look like ours and set nothing. (An unknown key in titian.toml stops any command.)"""
-    if unknown:
-        return Check(
-            "settings",
-            "warn",
-            f"{', '.join(unknown)} in the environment set nothing",
-            "look for a slip of the pen",
-        )
-    return Check("settings", "ok", "titian.toml and the environment are understood")
 
 
 def store(name: str, wrong: str) -> Check:
