@@ -7,11 +7,9 @@ nudges them again should that be lost.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +17,17 @@ from celery import Celery
 from celery.signals import beat_embedded_init, worker_ready, worker_shutting_down
 
 from pipeline.adapters.file_lock import FileLock
-from pipeline.adapters.folder import Folder, write_private
-from pipeline.adapters.redis_region_link import RedisRegionLink
+from pipeline.adapters.folder import Folder
 from pipeline.errors import DiskFull
 from pipeline.ports import Clock
 from pipeline.region.pull import Pull
 from pipeline.region.pulled import SETTLING, Pulled
 from pipeline.region.push import Push
-from pipeline.region.pushed import Pushed
-from pipeline.region_link import RegionLink
-from pipeline.throttle import ThrottleView
 from workers.application import PULL, PUSH, REGION_BEAT, make_application
 from workers.deathsig import die_with_parent
 from workers.logs import log
 from workers.nudges import follow
+from workers.region_said import Said
 from workers.slices import Ended, Slice
 from workers.upkeep import keepers, start
 from workers.wiring import broker_url, region_pipeline
@@ -57,14 +52,17 @@ class RegionSide:
     pushed: dict[str, int] = field(default_factory=dict)
     pulled: dict[str, int] = field(default_factory=dict)
     on_full: Callable[[], None] = lambda: None
-    _shown_s: float = -1.0
+    said: Said = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.said = Said(self.push, self.pull, self.clock, self.run)
 
     def push_once(self) -> float:
         """One round of push; returns how long to wait before the next."""
         done = self.push.step(wait_s=LOOK_S)
         _count(self.pushed, frames=done.frames, packets=done.packets, bytes=done.bytes, settled=done.settled)
         _count(self.pushed, requeued=done.requeued, forks=done.forks)
-        self._show(done)
+        self.said.saw(done, self.pushed, self.pulled)
         if done.waits in ("", "link window") or (done.frames and done.waits == "receipt window"):
             return 0.0
         return LOOK_S
@@ -88,53 +86,6 @@ class RegionSide:
         self.stop.set()
         self.wake.set()
         self.pull.close()
-
-    def _show(self, done: Pushed) -> None:
-        """Say once a second how it stands, for `depth` and `doctor` (they read files and stores only)."""
-        now_s = self.clock.now_s()
-        if now_s - self._shown_s < 1.0:
-            return
-        self._shown_s = now_s
-        speaker, since_s = self.push.speaker, self.push.backoff.since_s
-        state: dict[str, Any] = {
-            "version": 1,
-            "at_ms": self.clock.now_ms(),
-            "state": "up" if since_s is None else "down",
-            "down_for_s": None if since_s is None else round(now_s - since_s, 1),
-            "waits": done.waits,
-            "held_for_s": round(max(0.0, speaker.hold_until_s - now_s), 1),
-            "session": speaker.session,
-            "superseded": speaker.superseded,
-            "refusal": speaker.refusal,
-            "denied": self.push.denied,
-            "in_flight_bytes": self.push.in_flight_bytes,
-            "window_bytes": speaker.window_bytes,
-            "clock_off_ms": self.pull.clock_off_ms,
-            "kernel": kernel_json(self.push.link),
-            "throttle": throttle_json(self.push.link.throttle()),
-            "level": level_json(self.pull.link),
-            "pushed": self.pushed,
-            "pulled": self.pulled,
-        }
-        with suppress(OSError):  # a full disk must not stop what would empty it
-            write_private(self.run / "push.json", json.dumps(state))
-
-
-def throttle_json(view: ThrottleView | None) -> dict[str, Any] | None:
-    """How the throttle stands, as it is shown; `None` where the link has none."""
-    return None if view is None else {**asdict(view), "state": view.state.value}
-
-
-def level_json(link: RegionLink) -> dict[str, Any] | None:
-    """How the throttle of the way back stands; `None` where there is none."""
-    return throttle_json(link.way_back()) if isinstance(link, RedisRegionLink) else None
-
-
-def kernel_json(link: RegionLink) -> dict[str, Any] | None:
-    """Which of the kernel's help the connection of `up` has; `None` where none is open."""
-    throttled = link.throttled if isinstance(link, RedisRegionLink) else None
-    held = None if throttled is None else throttled.help
-    return None if held is None else asdict(held)
 
 
 def _count(into: dict[str, int], **amounts: int) -> None:

@@ -79,6 +79,8 @@ class Flights:
 
     def __init__(self, restored: Iterable[Sent] = ()) -> None:
         self._by_entry: dict[EntryId, Flight] = {}
+        #: Bytes on the link that the center has acknowledged so far.
+        self.acknowledged_bytes = 0
         self.recall(restored, FIRST_WANT)
 
     def __len__(self) -> int:
@@ -160,7 +162,7 @@ class Flights:
             flight.left = without(flight.left, seqs)
             if not flight.left:
                 done.append(entry)
-        self.drop(done)
+        self._arrived(done)
         return done
 
     def cover(self, partly: dict[int, Ranges]) -> list[EntryId]:
@@ -171,8 +173,12 @@ class Flights:
             if flight.sent.span is not None
             and covers(partly.get(flight.sent.seqs[0][0], ()), flight.sent.span)
         ]
-        self.drop(done)
+        self._arrived(done)
         return done
+
+    def _arrived(self, entries: list[EntryId]) -> None:
+        self.acknowledged_bytes += sum(self._by_entry[entry].bytes for entry in entries)
+        self.drop(entries)
 
     def mark(self) -> EntryId | None:
         """The newest frame of `up` whose outcome is known or will never be: up to there a length that is

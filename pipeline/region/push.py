@@ -1,9 +1,8 @@
 """Steps 2 and 3: outbox -> frames -> the `up` stream, within two windows; and what the answers mean.
 
 Decide first, then act: `flights.py` decides what is lost, `speech.py` what to say; here it is done. One
-`Push` belongs to a process and lives across slices, so a slice ends with frames in flight and the next one
-settles them. `step` never waits longer than it is told and never raises for a link that is down: down is a
-state, with the time of the next probe.
+`Push` belongs to a process: a slice ends with frames in flight and the next one settles them. `step` never
+waits longer than it is told, nor raises for a link that is down: that is a state, with a time to probe it.
 """
 
 from __future__ import annotations
@@ -88,6 +87,11 @@ class Push:
         """Bytes that wait for the ledger's word."""
         return self._flights.bytes
 
+    @property
+    def acknowledged_bytes(self) -> int:
+        """Bytes on the link that the center has acknowledged since this process began."""
+        return self._flights.acknowledged_bytes
+
     def step(self, wait_s: float = 0.0) -> Pushed:
         """One round: answers, facts, evidence, the want, then frames while the windows allow. One that an
         error broke off between a claim and its frame is no loss: the next one finds the claim in the outbox.
@@ -145,8 +149,9 @@ class Push:
             if isinstance(outcome, Accepted):
                 self._flights.accept(outcome.entry)
                 continue
-            sent = self._flights.sent(outcome.entry)
-            if sent is not None:  # the broker said that it did not take it: that is evidence enough
+            if (
+                sent := self._flights.sent(outcome.entry)
+            ) is not None:  # the broker said that it did not take it: that is evidence enough
                 self._requeue([sent])
             elif outcome.entry == NO_ENTRY:  # what we had to say
                 self.speaker.repeat()
@@ -167,8 +172,7 @@ class Push:
             return 0
         self._handled_n = ack.n
         self._speech.hear(ack)
-        lost = self._flights.lost(ack.n)
-        if not lost:
+        if not (lost := self._flights.lost(ack.n)):
             return 0
         # Something takes our frames and does not know them: go on, but ever more slowly, until facts come.
         self._rounds_lost += 1

@@ -20,7 +20,8 @@ from pipeline.ports import EntryId
 from tests.unit.cli_rig import Sides, Titian, line, make_sides, write_lines
 from workers.embedded import ValkeyServer
 from workers.making import LINK_VALKEY, link_users
-from workers.region import RegionSide, kernel_json
+from workers.region import RegionSide
+from workers.region_said import kernel_json
 from workers.wiring import region_pipeline
 
 
