@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.inspection.alarm import sentence
+from workers.cli_regions_text import regions_text
 from workers.render import clean, number, plain_table, rate, size, span, when
 
 #: A disk that lasts longer than this needs no word.
@@ -152,7 +153,7 @@ def _center(found: dict[str, Any]) -> list[str]:
         "" if found["running"] else "not running",
     ]
     if found["regions"]:
-        lines.append(_regions(found["regions"]))
+        lines.append(regions_text(found["regions"]))
     for one in found["regions"]:
         lines += [f"region {one['region']}, {line}" for line in _rebuild(one["rebuild"])]
     lines += _announced_there(found)
@@ -166,24 +167,6 @@ def _center(found: dict[str, Any]) -> list[str]:
     if found["by_status"]:
         lines.append("by status: " + _statuses(found["by_status"]))
     return lines + _alarms(found)
-
-
-def _regions(regions: list[dict[str, Any]]) -> str:
-    counts = ("received", "unverdicted", "waiting", "announced", "dead", "records")
-    heads = ["received", "no verdict", "in part", "announced", "refused", "records"]
-    return plain_table(
-        ["region", "state", *heads, "last heard"],
-        [
-            [
-                one["region"],
-                one["state"],
-                *(number(one[name]) for name in counts),
-                "never" if one["last_seen_s"] is None else f"{span(one['last_seen_s'])} ago",
-            ]
-            for one in regions
-        ],
-        right=range(2, 9),
-    )
 
 
 def _statuses(by_status: dict[str, int]) -> str:

@@ -161,39 +161,23 @@ def admit(
 
 
 def regions(data: Data = None, as_json: Json = False) -> None:
-    """At the center: which regions are admitted, and when each was last heard.
+    """At the center: every region, whichever needs a look first: its link, lag, version, trouble.
 
     \b
     Examples:
       titian regions --data /var/lib/titian
     """
-    from pipeline.adapters.clock import SystemClock
-    from pipeline.adapters.ledger_reader import LedgerReader
-    from pipeline.inspection.regions import regions_json
     from workers import render
-    from workers.looking import ledger_place
+    from workers.cli_regions_text import regions_text
+    from workers.looking import look
 
-    reader = LedgerReader.open(ledger_place(folder_of(data, "center")))
-    found = regions_json(reader.regions(), now_ms := SystemClock().now_ms())
-    reader.close()
+    depth = look(folder_of(data, "center")).depth()
     if as_json:
-        render.print_json({"version": 1, "side": "center", "at_ms": now_ms, "regions": found})
-        return
-    if not found:
+        render.print_json({"version": 1, **{name: depth[name] for name in ("side", "at_ms", "regions")}})
+    elif not depth["regions"]:
         note("no region is admitted yet: titian admit CODE --out FILE")
-        return
-    rows = [
-        [
-            one["region"],
-            one["state"],
-            render.when(one["admitted_ms"]),
-            "never" if one["last_seen_s"] is None else f"{render.span(one['last_seen_s'])} ago",
-            one["epoch"] or "-",
-            render.number(one["highest_seq"]),
-        ]
-        for one in found
-    ]
-    render.table(["region", "state", "admitted", "last heard", "epoch", "recorded"], rows, right=[5])
+    else:
+        print(regions_text(depth["regions"]))
 
 
 def revoke(code: _Code, data: Data = None) -> None:

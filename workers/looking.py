@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from pipeline.inspection.depth_center import center_depth
 from pipeline.inspection.losses import last_count
 from pipeline.inspection.mirror import mirror_json, recovery_json
 from pipeline.inspection.running import LinkState, link_state
+from pipeline.inspection.trouble import Limits
 from schemas.lanes import Lane
 from workers.reconciled import last_result
 from workers.supervisor_state import running
@@ -84,7 +86,16 @@ class CenterLook:
 
         runs, now_ms = is_running(self.folder), SystemClock().now_ms()
         restraint = read_restraint(self.folder.run, now_ms) if runs else None
-        return center_depth(self.ledger, running=runs, now_ms=now_ms, only=self.only, restraint=restraint)
+        told = self.folder.settings.alarms
+        return center_depth(
+            self.ledger,
+            running=runs,
+            now_ms=now_ms,
+            only=self.only,
+            restraint=restraint,
+            limits=Limits(told.silent_s, told.old_s, told.runway_days),
+            titian=version("titian"),
+        )
 
     def left(self) -> tuple[int, int]:
         """(`waiting`, `unverdicted`)."""

@@ -11,27 +11,24 @@ as long as its highest seq. Where counts say that nothing is lost, nothing else 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import ColumnElement, Connection, exists, func, select
+from sqlalchemy import Connection, select
 
-from pipeline.adapters.ledger_announced import is_over
 from pipeline.adapters.ledger_engine import open_store
-from pipeline.adapters.ledger_losses_page import CAME_BEFORE, HERE, OverEpoch, read_page
+from pipeline.adapters.ledger_losses_count import losses_counts, lost_of, over
+from pipeline.adapters.ledger_losses_page import HERE, OverEpoch, read_page
 from pipeline.adapters.ledger_shelf import LedgerShelf
-from pipeline.adapters.ledger_tables import ANNOUNCED, EPOCH, PACKET, REGION, SETTING, TALLY, WAS
+from pipeline.adapters.ledger_tables import EPOCH, PACKET
 from schemas.asks import PAYLOAD_BYTES_MAX
 from schemas.errors import SchemaError
 from schemas.identity import PacketId
 from schemas.limits import INTEGER_MAX
 from schemas.losses import LOSS_BYTES, LOSSES_A_PAYLOAD, Loss, Why, pack_losses
 from schemas.packet import Packet
-from schemas.verdicts import Status
 
-#: The version of the ledger from which on it is known how far an epoch had got.
-_SINCE_VERSION = 4
 _HEADS_MAX = 16
 
 
@@ -66,7 +63,7 @@ class LedgerLosses(LedgerShelf):
     def losses_count(self, region: str) -> int:
         """How many packets that region lost. Cheap."""
         with self._store.read() as connection:
-            return losses_count(connection, region)
+            return losses_counts(connection, region).get(region, 0)
 
     def heads_of(self, region: str, nik: bytes) -> list[Packet]:
         """What that region's packets about a citizen say (8 bytes of the hash of the NIK; two citizens may
@@ -103,7 +100,7 @@ def answer(reader: LedgerShelf, region: str, args: bytes, at: int) -> tuple[byte
     to, size = at, 0
     store = reader._store
     with store.read() as connection:
-        packets = losses_count(connection, region) if at == 0 else 0
+        packets = losses_counts(connection, region).get(region, 0) if at == 0 else 0
         if at > 0 or packets:
             for stop, loss in losses(connection, region, at):
                 size += LOSS_BYTES + len(loss.digest)
@@ -121,7 +118,7 @@ def losses(connection: Connection, region: str, at: int = 0) -> Iterator[tuple[i
     base = 0
     for epoch in over(connection, region):
         start = max(1, at - base + 1)
-        if start <= epoch.highest and (start > 1 or _lost(connection, [epoch])):
+        if start <= epoch.highest and (start > 1 or lost_of(connection, epoch)):
             for loss in _joined(_paged(connection, epoch, start)):
                 yield base + loss.seq + loss.packets - 1, loss
         base += epoch.highest
@@ -146,93 +143,3 @@ def _joined(found: Iterator[Loss]) -> Iterator[Loss]:
         before = loss
     if before is not None:
         yield before
-
-
-def over(connection: Connection, region: str) -> list[OverEpoch]:
-    """The region's epochs that are over and had any packet, oldest first; none in a ledger that was not
-    opened since there are loss lists."""
-    if not there_are(connection):
-        return []
-    # A refusal alone is no sign that there was such a packet: nobody could read what came under that number.
-    received = select(PACKET.c.seq).where(PACKET.c.epoch_id == EPOCH.c.id, HERE)
-    announced = select(ANNOUNCED.c.seq).where(ANNOUNCED.c.epoch_id == EPOCH.c.id)
-    tops = [
-        received.order_by(PACKET.c.seq.desc()).limit(1).scalar_subquery(),
-        announced.order_by(ANNOUNCED.c.seq.desc()).limit(1).scalar_subquery(),
-    ]
-    rows = connection.execute(
-        select(EPOCH.c.id, EPOCH.c.epoch, EPOCH.c.last_ms, EPOCH.c.highest_seq, *tops)
-        .where(EPOCH.c.region == region, is_over())
-        .order_by(EPOCH.c.ord, EPOCH.c.id)
-    )
-    # What lies behind the last seq must have a number too.
-    tops_of = ((row, min(INTEGER_MAX - 1, max(n or 0 for n in row[3:]))) for row in rows)
-    found = [OverEpoch(row[0], row[1], top, row[2]) for row, top in tops_of]
-    return [epoch for epoch in found if epoch.highest]
-
-
-def losses_counts(connection: Connection) -> dict[str, int]:
-    """How many packets each region lost; regions that lost none are left out."""
-    regions = connection.execute(select(EPOCH.c.region).where(is_over()).distinct()).scalars().all()
-    found = {region: losses_count(connection, region) for region in sorted(regions)}
-    return {region: n for region, n in found.items() if n}
-
-
-def losses_count(connection: Connection, region: str) -> int:
-    """How many packets that region lost. Cheap: of received packets only those of the region's epochs are
-    counted that are over, or only the others, whichever are fewer."""
-    return _lost(connection, over(connection, region), region)
-
-
-def _lost(connection: Connection, epochs: Sequence[OverEpoch], region: str | None = None) -> int:
-    """How many packets of these epochs are lost; of `region`: they are all of its epochs that are over."""
-    highest = sum(epoch.highest for epoch in epochs)
-    if not highest:
-        return 0
-    ids = [epoch.id for epoch in epochs]
-    received = None if region is None else _received_by_rest(connection, region, ids, highest)
-    if received is None:
-        received = _received(connection, PACKET.c.epoch_id.in_(ids))
-    named = sum(_named(connection, epoch) for epoch in epochs)
-    return highest - received - named - sum(_came_before(connection, epoch) for epoch in epochs)
-
-
-def _received(connection: Connection, *where: ColumnElement[bool]) -> int:
-    counted = select(func.count()).select_from(PACKET).where(HERE, *where)
-    return int(connection.execute(counted).scalar_one())
-
-
-def _received_by_rest(connection: Connection, region: str, ids: Sequence[int], highest: int) -> int | None:
-    """What the region's other epochs leave of all that it was received of it; `None`: they are the larger."""
-    current = connection.execute(select(REGION.c.highest_seq).where(REGION.c.code == region)).scalar() or 0
-    if current > highest:
-        return None
-    all_ = select(func.sum(TALLY.c.n)).where(TALLY.c.region == region, TALLY.c.status != int(Status.REFUSED))
-    others = select(EPOCH.c.id).where(EPOCH.c.region == region, EPOCH.c.id.not_in(ids))
-    rest = _received(connection, PACKET.c.epoch_id.in_(connection.execute(others).scalars().all()))
-    return int(connection.execute(all_).scalar() or 0) - rest
-
-
-def _named(connection: Connection, epoch: OverEpoch) -> int:
-    """Packets that go by a newer name and are not here under this one."""
-    here = exists().where(PACKET.c.epoch_id == WAS.c.old_epoch_id, PACKET.c.seq == WAS.c.old_seq, HERE)
-    counted = select(func.count()).select_from(WAS)
-    counted = counted.where(WAS.c.old_epoch_id == epoch.id, WAS.c.old_seq <= epoch.highest, ~here)
-    return int(connection.execute(counted).scalar_one())
-
-
-def _came_before(connection: Connection, epoch: OverEpoch) -> int:
-    """Packets that came under an older name, not under this one, and do not go by a newer one."""
-    here = exists().where(PACKET.c.epoch_id == WAS.c.epoch_id, PACKET.c.seq == WAS.c.seq, HERE)
-    newer = WAS.alias()
-    led_on = exists().where(newer.c.old_epoch_id == WAS.c.epoch_id, newer.c.old_seq == WAS.c.seq)
-    counted = select(func.count(WAS.c.seq.distinct())).where(
-        WAS.c.epoch_id == epoch.id, WAS.c.seq <= epoch.highest, CAME_BEFORE, ~here, ~led_on
-    )
-    return int(connection.execute(counted).scalar_one())
-
-
-def there_are(connection: Connection) -> bool:
-    """Whether the ledger was opened since there are loss lists."""
-    version = select(SETTING.c.value).where(SETTING.c.name == "schema")
-    return int(connection.execute(version).scalar() or 0) >= _SINCE_VERSION

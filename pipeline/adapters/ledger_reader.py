@@ -13,6 +13,7 @@ from pipeline.adapters.ledger_announced import AnnouncedAmount, AnnouncedRow, am
 from pipeline.adapters.ledger_asked import LedgerAsked, Rebuild
 from pipeline.adapters.ledger_engine import open_store
 from pipeline.adapters.ledger_history import EventRow, LedgerHistory, PacketRow, QuarantineRow
+from pipeline.adapters.ledger_holds import holds
 from pipeline.adapters.ledger_tables import (
     ASSEMBLING,
     COUNTER,
@@ -25,6 +26,7 @@ from pipeline.adapters.ledger_tables import (
     REGION_KEY,
     TALLY,
 )
+from pipeline.center.holding import Hold
 from schemas.lanes import Lane
 from schemas.verdicts import Status
 
@@ -104,7 +106,7 @@ class LedgerReader(LedgerHistory, LedgerAsked):
         oldest = select(PACKET.c.received_ms).where(*waits).order_by(PACKET.c.due_ms).limit(1)
         with self._store.read() as connection:
             tally = connection.execute(select(TALLY).where(of(TALLY), TALLY.c.n != 0)).all()
-            by_status, by_lane = _by_status_and_lane(tally)
+            by_status, by_lane = by_status_and_lane(tally)
             happened = {what: int(n) for what, n in connection.execute(counters)}
             return Counts(
                 sum(by_lane.values()),
@@ -147,22 +149,12 @@ class LedgerReader(LedgerHistory, LedgerAsked):
             rows = connection.execute(
                 select(REGION, good.scalar_subquery().label("keys")).order_by(REGION.c.code)
             ).all()
-        return [
-            RegionRow(
-                row.code,
-                row.admitted_ms,
-                row.revoked_ms,
-                row.token_key is not None,
-                row.keys,
-                row.session,
-                row.epoch,
-                row.highest_seq,
-                row.facts_no,
-                row.records_no,
-                row.last_seen_ms,
-            )
-            for row in rows
-        ]
+        return [region_row(row, row.keys) for row in rows]
+
+    def holds(self) -> dict[str, Hold]:
+        """What people let regions send, of each of which they have set anything; over or not."""
+        with self._store.read() as connection:
+            return holds(connection)
 
     def began_ms(self) -> int | None:
         """When the ledger's first life began; `None` before the first start."""
@@ -178,7 +170,24 @@ class LedgerReader(LedgerHistory, LedgerAsked):
         return None if row is None else (row.id, row.at_ms)
 
 
-def _by_status_and_lane(tally: Sequence[Any]) -> tuple[dict[str, int], dict[str, int]]:
+def region_row(row: Any, keys: int) -> RegionRow:
+    """A row of the table `region`, and how many of its keys verify."""
+    return RegionRow(
+        row.code,
+        row.admitted_ms,
+        row.revoked_ms,
+        row.token_key is not None,
+        keys,
+        row.session,
+        row.epoch,
+        row.highest_seq,
+        row.facts_no,
+        row.records_no,
+        row.last_seen_ms,
+    )
+
+
+def by_status_and_lane(tally: Sequence[Any]) -> tuple[dict[str, int], dict[str, int]]:
     by_status: dict[str, int] = {}
     by_lane: dict[str, int] = {}
     for row in tally:

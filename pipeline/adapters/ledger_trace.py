@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from sqlalchemy import and_, select
 
-from pipeline.adapters.ledger_losses import LedgerLosses, there_are
+from pipeline.adapters.ledger_losses import LedgerLosses
+from pipeline.adapters.ledger_losses_count import there_are
 from pipeline.adapters.ledger_tables import ASSEMBLING, EPOCH, WAS
 from schemas.identity import PacketId
 from schemas.lanes import Lane

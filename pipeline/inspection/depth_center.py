@@ -5,13 +5,15 @@ Everything comes from counts that the ledger keeps (docs/cli.md has the names).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.inspection.alarms import center_alarms
 from pipeline.inspection.depth import VERSION
 from pipeline.inspection.rates import WINDOWS, per_second
-from pipeline.inspection.regions import announced_json, one_region, regions_json
+from pipeline.inspection.regions import announced_json, region_json
+from pipeline.inspection.trouble import Limits
 from schemas.lanes import Lane
 from schemas.verdicts import Status
 
@@ -26,18 +28,23 @@ def center_depth(
     now_ms: int,
     only: str | None = None,
     restraint: Mapping[str, Any] | None = None,
+    limits: Limits = Limits(),  # noqa: B008  (a frozen value)
+    titian: str = "",
 ) -> dict[str, Any]:
     """The whole document of a center, or of one of its regions (`only`). `restraint`: what it lets each
-    region send at most, where `deliver` has said that lately."""
-    from pipeline.adapters.ledger_losses import LedgerLosses  # only here: see above
+    region send at most, where `deliver` has said that lately; `titian`: the center's version."""
+    from pipeline.adapters.ledger_overview import LedgerOverview  # only here: see above
 
-    rows = [row for row in ledger.regions() if only is None or row.code == only]
-    counts = ledger.counts(only)
-    told, lost = ledger.announced_amounts(), LedgerLosses.of(ledger).losses_counts()
+    over = LedgerOverview.of(ledger).overview()
+    chosen = [one for code, one in over.regions.items() if only in (None, code)]
+    counts = over.all if only is None else chosen[0].counts if chosen else ledger.counts(only)
+    regions = [region_json(one, now_ms, limits, titian) for one in chosen]
     found: dict[str, Any] = {
         "version": VERSION,
+        "titian": titian,
         "side": "center",
         "at_ms": now_ms,
+        "ages": {"counts": 0.0},
         "waiting": counts.incomplete,
         "unverdicted": counts.unverdicted,
         "dead": counts.refused,
@@ -47,18 +54,30 @@ def center_depth(
         "oldest_unverdicted_ms": counts.oldest_unverdicted_ms,
         "by_status": counts.by_status,
         "lanes": {lane.label: {"received": counts.by_lane.get(lane.label, 0)} for lane in Lane},
-        "rates": _center_rates(ledger, only, now_ms, ledger.began_ms()),
+        "rates": _center_rates(ledger, only, now_ms, over.began_ms),
         "counters": {"bytes_twice": 0} | counts.counters,
-        **announced_json(told, only),
-        "lost": sum(n for region, n in lost.items() if only in (None, region)),
+        **announced_json(one.announced for one in chosen),
+        "lost": sum(one.lost for one in chosen),
         "running": running,
         "restraint": None if restraint is None else dict(restraint),
-        "regions": [
-            entry | one_region(ledger, entry["region"], told, lost) for entry in regions_json(rows, now_ms)
-        ],
+        **_of_all(regions, restraint),
+        "regions": regions,
     }
     found["alarms"] = center_alarms(found)
     return found
+
+
+def _of_all(regions: Sequence[Mapping[str, Any]], restraint: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Which versions run, how many regions are silent, and how many are held: by a person, or, where the
+    center asks all of them to hold, every one that has joined."""
+    versions = Counter(one["titian"] for one in regions if one["state"] == "joined" and one["titian"])
+    all_held = bool(restraint and restraint["hold_s"])
+    held = [one for one in regions if one["held"] or (all_held and one["state"] == "joined")]
+    return {
+        "versions": dict(sorted(versions.items())),
+        "silent": sum(bool(one["silent"]) for one in regions),
+        "held": len(held),
+    }
 
 
 def _center_rates(

@@ -232,7 +232,8 @@ def test_depth_of_the_center_says_what_it_lets_regions_send_and_why(rig: Rig, tm
     found = _depth(rig.ledger, tmp_path, clock.now_ms())
     assert "! the center lets each region send 2,048 KiB at a time: 1,000 packets" in depth_text(found)
     said.say(Restraint(8 * MIB))
-    assert _depth(rig.ledger, tmp_path, clock.now_ms())["alarms"] == []
+    found = _depth(rig.ledger, tmp_path, clock.now_ms())
+    assert "behind" not in [one["code"] for one in found["alarms"]]
 
 
 def _depth(ledger: SqlLedger, run: Path, now_ms: int) -> dict[str, Any]:
