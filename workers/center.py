@@ -25,7 +25,7 @@ from workers.application import CENTER_BEAT, DELIVER, INTAKE, VALIDATE, make_app
 from workers.deathsig import die_with_parent
 from workers.logs import log
 from workers.nudges import Nudges, follow
-from workers.slices import Ended, Slice
+from workers.slices import Ended, Slice, did
 from workers.wiring import CenterParts, broker_url
 
 SLICE_S = 30.0
@@ -71,7 +71,7 @@ class CenterSide:
     def _took_in(self, region: str, done: IntakeResult) -> None:
         for one in done.rejected:
             self.parts.deliver.refuse(region, one.key, one.code)
-        self.counts["packets"] = self.counts.get("packets", 0) + done.packets
+        self._count(packets=done.packets, bytes=done.bytes)
         if done.to_validate:
             self.nudges.add(VALIDATE)
         if done.facts or done.wants:
@@ -83,7 +83,7 @@ class CenterSide:
         for region in done.regions:
             self.nudges.add(DELIVER, region)
         self.nudges.flush(idle=not done.packets)
-        self.counts["packets"] = self.counts.get("packets", 0) + done.packets
+        self._count(packets=done.packets, bytes=done.bytes)
         if not done.packets:
             self._forget()
         return 0.0 if done.packets else None
@@ -98,8 +98,11 @@ class CenterSide:
                 "events_forgotten": ledger.forget_events(self.events_days, now_ms),
                 "parts_discarded": ledger.forget_parts(self.parts_days, now_ms),
             }
-            for what, n in gone.items():
-                self.counts[what] = self.counts.get(what, 0) + n
+            self._count(**gone)
+
+    def _count(self, **amounts: int) -> None:
+        for what, n in amounts.items():
+            self.counts[what] = self.counts.get(what, 0) + n
 
     def deliver_once(self) -> float | None:
         """Serve the regions that have news; `None` when none is left."""
@@ -107,7 +110,7 @@ class CenterSide:
         for region in tuple(self.dirty):
             self.dirty.discard(region)
             done = self.parts.deliver.step(region)
-            self.counts["records"] = self.counts.get("records", 0) + done.records
+            self._count(packets=done.packets, bytes=done.bytes, records=done.records)
             if done.blocked:
                 self.dirty.add(region)
                 blocked = True
@@ -124,10 +127,9 @@ class CenterSide:
         tick = self.run_folder / f"{short}.tick" if task == INTAKE else None
         ended = Slice(lease, work, self.parts.clock, self.stop, SLICE_S, tick=tick).run()
         self.nudges.flush(idle=True)
-        did = {k: v - before.get(k, 0) for k, v in self.counts.items() if v != before.get(k, 0)}
-        if did:
+        if done := did(before, self.counts):
             took_s = round(self.parts.clock.now_s() - started, 3)
-            log(short).info("slice", ended=ended.name.lower(), s=took_s, **did)
+            log(short).info("slice", ended=ended.name.lower(), s=took_s, **done)
         if ended is Ended.TIME_UP:
             follow(self.app, task)
 

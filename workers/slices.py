@@ -8,7 +8,7 @@ came in between is not missed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -95,3 +95,10 @@ class Slice:
             return
         self.wake.wait(seconds)
         self.wake.clear()
+
+
+def did(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, int]:
+    """What a slice did, by the counts before and after it; empty if nothing. The line of a slice always has
+    `packets` and `bytes` (beside `s`, seconds), so that it can be added up without knowing the task."""
+    grown = {name: value - before.get(name, 0) for name, value in now.items() if value != before.get(name, 0)}
+    return {"packets": 0, "bytes": 0, **grown} if grown else {}

@@ -46,8 +46,8 @@ ANSWERED = -1
 
 @dataclass(frozen=True)
 class Delivered:
-    """What one step put into `down`: frames of each kind (records in them), and their bytes. `blocked`: more
-    waits, for the region's level or for the next step."""
+    """What one step put into `down`: frames of each kind (records in them), their bytes, and of how many
+    packets the facts speak. `blocked`: more waits, for the region's level or for the next step."""
 
     acks: int = 0
     facts: int = 0
@@ -55,6 +55,7 @@ class Delivered:
     records: int = 0
     back: int = 0
     bytes: int = 0
+    packets: int = 0
     blocked: bool = False
 
 
@@ -190,7 +191,8 @@ class Deliver:
                 break
             body = pack_facts(_span(turn, turn.hint.facts, to), groups)
             turn.hint = turn.hint._replace(facts=to)
-            self._send(turn, Kind.FACTS, body, facts=1)
+            packets = sum(stop - start for group in groups for start, stop in group.seqs)
+            self._send(turn, Kind.FACTS, body, facts=1, packets=packets)
 
     def _asks(self, turn: _Turn) -> bool:
         """A part of every answer in turn, so that a short one does not wait for the end of a long one.

@@ -25,7 +25,7 @@ from pipeline.center.matching import (
 from pipeline.center.rules import Rule, Verdict, load_rules
 from pipeline.errors import StoreError
 from schemas.feed import DETAIL_CHARS_MAX, REASONS_MAX
-from schemas.packet import Packet
+from schemas.packet import Packet, stored_size
 from schemas.verdicts import Reason, Status
 
 #: A failed search is tried again after so long, doubling from the first to the last (ms).
@@ -99,11 +99,13 @@ class VerdictLedger(Protocol):
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What a step did: regions with news, packets by status. `more`: others are due already."""
+    """What a step did: regions with news, packets by status, and the bytes of these packets. `more`: others
+    are due already."""
 
     regions: tuple[str, ...] = ()
     counts: Mapping[Status, int] = field(default_factory=dict)
     more: bool = False
+    bytes: int = 0
 
     @property
     def packets(self) -> int:
@@ -265,4 +267,6 @@ def _result(decisions: Decisions, more: bool) -> ValidationResult:
     for one in decisions.decided:
         counts[one.status] = counts.get(one.status, 0) + 1
     regions: Sequence[str] = sorted({one.pending.region for one in decisions.decided})
-    return ValidationResult(tuple(regions), counts, more)
+    looked_at = (one.pending for one in decisions.decided)
+    size = sum(stored_size(len(one.prefix), one.packet.attachments) for one in looked_at)
+    return ValidationResult(tuple(regions), counts, more, size)

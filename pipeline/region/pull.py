@@ -84,7 +84,8 @@ class Pull:
             self._went_down()
             return Pulled(tuple(steps), self._facts, self._records, "link down")
         self._measure()
-        return Pulled(tuple(steps), self._facts, self._records, SETTLING if self._waiting else "")
+        size = sum(len(frame) for _, frame in entries[: len(steps)])
+        return Pulled(tuple(steps), self._facts, self._records, SETTLING if self._waiting else "", size)
 
     def close(self) -> None:
         """Let go of the link; may be called from another thread to end a wait."""

@@ -24,12 +24,13 @@ class Step(Enum):
 
 @dataclass(frozen=True)
 class Pulled:
-    """What one step did: frames by outcome, packets that facts spoke of, records changed."""
+    """What one step did: frames by outcome and their bytes, packets that facts spoke of, records changed."""
 
     steps: tuple[Step, ...] = ()
     facts: int = 0
     records: int = 0
     waits: str = ""
+    bytes: int = 0
 
     @property
     def frames(self) -> int:
