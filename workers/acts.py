@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,13 @@ class Done:
 
     count: int
     failed: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Every:
+    """Every dead letter of the side; at a region only those of `lane`, if one is named."""
+
+    lane: Lane | None = None
 
 
 @dataclass
@@ -127,6 +134,22 @@ def set_cap(
         cap = Cap(lane, bytes_s, start, stop, reason, actor.name)
         held.write(Steering(now.pauses, (*others, cap)), bytes_s=bytes_s, hours=hours)
     return Done(1)
+
+
+def retry(folder: Folder, which: Sequence[str] | Every, actor: Actor, reason: str) -> Done:
+    """Try dead letters again. At a region: refused packets (their ids) wait again. At the center: frames that
+    were kept aside (their numbers) are read again, and taken in where that works now. Raises `UsageError`."""
+    from workers import acts_dead
+
+    return acts_dead.retry(folder, which, actor, reason)
+
+
+def drop(folder: Folder, which: Sequence[str] | Every, actor: Actor, reason: str) -> Done:
+    """Give dead letters up, for a `reason` (needed): their bytes go into files in DATA/dropped. At a region
+    refused and damaged packets, at the center frames that were kept aside. Raises `UsageError`."""
+    from workers import acts_dead
+
+    return acts_dead.drop(folder, which, actor, reason)
 
 
 @dataclass

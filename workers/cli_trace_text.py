@@ -33,7 +33,8 @@ def _packet(packet: dict[str, Any]) -> Iterator[str]:
     if packet["now_id"]:
         yield f"  now {packet['now_id']}"
     if packet["why"]:
-        yield f"  {'why' if packet.get('lost') else 'why it waits'}: {packet['why']}"
+        label = "given up" if packet.get("dropped") else "why" if packet.get("lost") else "why it waits"
+        yield f"  {label}: {clean(packet['why'])}"
     for event in packet["history"]:
         detail = f"  {clean(event['detail'])}" if event["detail"] else ""
         yield f"  {when(event['at_ms'])}  {event['what']}{detail}"

@@ -31,7 +31,7 @@ class LaneCounts(NamedTuple):
     not counted. `unverdicted`: no verdict (not even one that is not final) and no refusal; `unfinal`: no
     final one. `by_status`: packets by the center's latest word (`None`: no word yet). `announced`: packets
     without a receipt of which the center was told. `aside`: damaged, so they cannot be sent (else only in
-    `total`). `dropped`: given up by a person; these are in nothing else."""
+    `total`). `dropped`: given up by a person (else only in `total`)."""
 
     lane: Lane
     total: Amount
@@ -91,7 +91,7 @@ def _counts(
     unverdicted = by_status[None] + by_status[Status.RECEIVED_AT_CENTRAL]
     return LaneCounts(
         lane=lane,
-        total=sum(by_status.values(), aside),
+        total=sum(by_status.values(), aside + dropped),
         waiting=waiting,
         in_stream=by_status[None] - waiting,
         without_receipt=by_status[None],

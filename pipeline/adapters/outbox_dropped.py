@@ -31,13 +31,14 @@ from schemas.verdicts import Status
 
 
 class _Row(NamedTuple):
-    """A dead packet; `number` is its row in `past`, or `None` in the current epoch."""
+    """A dead packet; `number` is its row in `past`, or `None` in the current epoch. `aside`: damaged."""
 
     number: int | None
     size: int
     digest: bytes
     key: bytes
     upload: int | None
+    aside: bool
 
 
 class OutboxDropped:
@@ -62,6 +63,8 @@ class OutboxDropped:
             if row.upload is not None:  # on the list of uploads: should we die now, the next start sweeps it
                 db.execute("INSERT OR IGNORE INTO upload(id, began_ms) VALUES (?, ?)", (row.upload, now_ms))
             _strip(db, packet.seq, row)
+            if row.aside:
+                books.tally("aside", -1)  # what a person still has to look at
             if row.number is None:
                 books.event("dropped", from_numbers([packet.seq]), f"by {who}: {reason}")
         if row.upload is not None:
@@ -92,7 +95,7 @@ def _dead(db: apsw.Connection, packet: PacketId) -> _Row:
         )
     if not dead:
         raise NotFound(f"{packet} is not dead: `titian trace {packet}` says what it is")
-    return _Row(*row[:-1])
+    return _Row(*row[:-1], aside=status is None)
 
 
 def _what_is_there(db: apsw.Connection, seq: int, row: _Row) -> Iterator[bytes]:

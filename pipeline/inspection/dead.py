@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipeline.adapters.outbox_dropped_look import Dropped, dropped_of, file_name
 from pipeline.adapters.outbox_reader import Aside, Found, OutboxReader
+from pipeline.adapters.put_away import FOLDER_NAME
 from pipeline.errors import NotFound, UsageError
 from pipeline.inspection.trace import reasons_json
 from schemas.errors import SchemaError
@@ -19,22 +21,34 @@ VERSION = 1
 #: reason -> what a person can do.
 _WHAT_TO_DO = {
     "fork": "The identity was given out twice (a restored copy of this folder?): record this citizen again.",
-    "unreadable": "The center may be older than this region: update it. Else record this citizen again.",
+    "unreadable": (
+        "The center may be older than this region: once it is updated, `titian dead retry` sends it again. "
+        "Else record this citizen again."
+    ),
     "invalid_packet": "Correct what the reason names at its source, and enqueue it again as a new packet.",
     "digest_differs": "The bytes on this disk may be damaged: look at `titian doctor`, and record it again.",
 }
-_ELSE = "Ask whoever keeps the center what the reason means; enqueue it again when it is mended."
+_ELSE = (
+    "Ask whoever keeps the center what the reason means; once that is mended there, `titian dead retry` "
+    "sends it again."
+)
 #: code of a frame that was kept aside -> what a person can do.
 _ASIDE = {
     "unknown_key": "Signed with a key that is not known here: did the region join? See `titian regions`.",
     "bad_signature": "Changed on its way, or not from who it says. The region sends it again by itself.",
-    "bad_seal": "Sealed to another key: was the center's folder restored? Keep its old keys in DATA/keys.",
+    "bad_seal": "Sealed to another key: was the center's folder restored? Put its old keys back into "
+    "DATA/keys, then `titian dead retry`.",
     "malformed": "No frame of Titian, or damaged on its way. The region sends it again by itself.",
-    "unreadable": "Rightly signed, and not to be read here: the region may be newer than this center.",
+    "unreadable": "Rightly signed, and not to be read here: the region may be newer than this center. Once "
+    "that is updated, `titian dead retry`.",
 }
 _DAMAGED = (
     "What is stored of it on this disk is damaged: look at the disk (`titian doctor`), record this citizen "
     "again, and enqueue it as a new packet."
+)
+_GONE = (
+    "It was given up: record this citizen again. Its bytes are in the file, until somebody deletes that; "
+    "handed in once more by its producer it is a new packet."
 )
 #: More than an outbox holds.
 _ALL = 1_000_000_000
@@ -59,7 +73,8 @@ def region_dead(outbox: OutboxReader, lane: Lane | None, limit: int) -> dict[str
 
 
 def region_dead_one(outbox: OutboxReader, text: str) -> dict[str, Any]:
-    """One refused packet, or one that is aside; raises `NotFound` where it is neither."""
+    """One refused packet, one that is aside, or one that was dropped; raises `NotFound` where it is none. How
+    often it was `sent` (a large one in parts), `refused` and `retried`: as far as its history is kept."""
     try:
         identity = parse_packet_id(text)
     except SchemaError as why:
@@ -68,12 +83,32 @@ def region_dead_one(outbox: OutboxReader, text: str) -> dict[str, Any]:
     if found is None:
         raise NotFound(f"{identity} is not in this outbox")
     aside = next((one for one in outbox.aside(_ALL) if one.packet.id == identity), None)
-    if found.status is not Status.REFUSED and aside is None:
+    gone = dropped_of(outbox, identity)
+    if found.status is not Status.REFUSED and aside is None and gone is None:
         raise NotFound(f"{identity} is not dead, it is {found.state}: `titian trace {identity}` says more")
     kept = [] if found.place is None else outbox.events_of(identity.seq)
     events = [{"at_ms": e.at_ms, "what": e.what, "detail": e.detail} for e in kept]
     shown = _packet(found) if aside is None else _aside(aside)
-    return {"version": VERSION, "side": "region"} | shown | {"history": events}
+    if gone is not None:
+        shown |= {"dropped": dropped_json(gone), "what_to_do": _GONE}
+    attempts = {
+        "state": found.state,
+        "sent": sum(e.what == "sent" for e in kept),
+        "refused": sum(e.what == Status.REFUSED.name for e in kept),
+        "retried": sum(e.what == "retried" for e in kept),
+    }
+    return {"version": VERSION, "side": "region"} | shown | attempts | {"history": events}
+
+
+def dropped_json(one: Dropped) -> dict[str, Any]:
+    """Who gave a packet up, when and why; the file in the region's folder; whether what is in it is whole."""
+    return {
+        "at_ms": one.at_ms,
+        "who": one.who,
+        "reason": one.reason,
+        "file": f"{FOLDER_NAME}/{file_name(one.packet)}",
+        "whole": one.whole,
+    }
 
 
 def _aside(one: Aside) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipeline.adapters.outbox_dropped_look import dropped_of
 from pipeline.adapters.outbox_reader import Event, Found, OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.errors import NotFound, StoreDamaged, UsageError
@@ -122,8 +123,15 @@ def _region_packet(outbox: OutboxReader, link: LinkState, found: Found, now_ms: 
         "now_id": None if found.now is None else str(found.now),
         "was": [str(one) for one in outbox.names_before(found.id)],
         "why": region_why(outbox, link, found, events, now_ms),
+        "dropped": _dropped(outbox, found),
         "history": [_event(one) for one in events],
     }
+
+
+def _dropped(outbox: OutboxReader, found: Found) -> dict[str, Any] | None:
+    """Who gave it up, and why (`None`: nobody)."""
+    gone = dropped_of(outbox, found.id)
+    return None if gone is None else {"at_ms": gone.at_ms, "who": gone.who, "reason": gone.reason}
 
 
 def _event(one: Event) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pipeline.adapters.outbox_dropped_look import dropped_of
 from pipeline.adapters.outbox_reader import Event, Found, OutboxReader
 from pipeline.inspection.alarms import denial_sentence, refusal_sentence
 from pipeline.inspection.running import LinkState
@@ -41,6 +42,8 @@ def region_why(
     outbox: OutboxReader, link: LinkState, found: Found, events: Sequence[Event], now_ms: int
 ) -> str:
     """Why it waits, seen from its region."""
+    if (gone := dropped_of(outbox, found.id)) is not None and found.status in (None, Status.REFUSED):
+        return gone.sentence()
     if found.place is None:
         if found.now is not None:
             return f"it was numbered anew after a loss: look for {found.now}"

@@ -118,3 +118,165 @@ def test_a_region_lists_damaged_packets_beside_refused_ones(titian: Titian, side
     assert titian("dead", "show", ids[0], "--data", sides.region).code == 1
     urgent = titian.ok("dead", "list", "--data", sides.region, "--lane", "urgent", "--json").json
     assert (urgent["count"], urgent["aside_count"], urgent["aside"]) == (0, 0, [])
+
+
+@pytest.fixture
+def region(sides: Sides) -> Sides:
+    """The region of those sides: packet 1 waits, 2 is damaged, 3 and 4 (urgent) are refused."""
+    outbox = SqliteOutbox(sides.region, SMALL_DISK)
+    outbox.take([*(draft(n) for n in (1, 2, 3)), draft(4, lane=Lane.URGENT)], 1)
+    outbox.connection.execute("UPDATE body SET stored = x'ff' || substr(stored, 2) WHERE seq = 2")
+    for n in (1, 2):
+        assert outbox.claim(EntryId(1, n), tuple(Lane), 20_000, 20_000, 3_000) is not None
+    refused = FactGroup(outbox.epoch, Status.REFUSED, (Reason("unreadable", ""),), ((3, 5),), b"")
+    outbox.settle([(1, refused)], 1, 4_000)
+    outbox.close()
+    return sides
+
+
+def ids(sides: Sides) -> list[str]:
+    """The ids of its packets, by their seqs (there is no 0)."""
+    outbox = SqliteOutbox(sides.region, SMALL_DISK)
+    found = [f"{REGION}-{outbox.epoch}-{seq:06d}" for seq in range(5)]
+    outbox.close()
+    return found
+
+
+def dead_ids(titian: Titian, sides: Sides) -> list[str]:
+    listed = titian.ok("dead", "list", "--data", sides.region, "--json").json
+    return [one["id"] for one in (*listed["dead"], *listed["aside"])]
+
+
+def acts_of(titian: Titian, data: Path) -> list[tuple[str, str, str]]:
+    found = titian.ok("audit", "--json", "--data", data).json["acts"]
+    return [(one["what"], one["target"], one["reason"]) for one in reversed(found)]
+
+
+def test_a_refused_packet_is_tried_again(titian: Titian, region: Sides) -> None:
+    three = ids(region)[3]
+    said = titian.ok("dead", "retry", three, "--reason", "center updated", "--data", region.region)
+    assert said.out == "1 packet waiting to be sent again\n"
+    assert dead_ids(titian, region) == [ids(region)[4], ids(region)[2]]
+    assert acts_of(titian, region.region) == [("retry", three, "center updated")]
+    shown = titian("dead", "show", three, "--data", region.region)
+    assert (shown.code, "is not dead" in shown.err) == (1, True)
+
+
+def test_all_or_all_of_a_lane_are_tried_again(titian: Titian, region: Sides) -> None:
+    lane = titian.ok("dead", "retry", "--lane", "urgent", "--data", region.region, "--json").json
+    assert lane == {"version": 1, "done": 1, "failed": []}
+    assert titian.ok("dead", "retry", "--all", "--data", region.region, "--json").json["done"] == 1
+    nothing = titian("dead", "retry", "--all", "--data", region.region)
+    assert (nothing.code, nothing.out) == (1, "nothing is dead\n")
+    assert [one[0] for one in acts_of(titian, region.region)] == ["retry", "retry"]
+
+
+def test_what_cannot_be_tried_again_is_told_one_by_one(titian: Titian, region: Sides) -> None:
+    _, waits, damaged, refused, _ = ids(region)
+    other = f"{REGION}-zzzzzz-000001"
+    said = titian("dead", "retry", waits, damaged, refused, refused, other, "--data", region.region, "--json")
+    assert (said.code, said.json["done"]) == (1, 1)
+    why = {one["id"]: one["why"] for one in said.json["failed"]}
+    assert list(why) == [waits, damaged, other]
+    assert "it is not dead, it is" in why[waits]
+    assert "record this citizen again" in why[damaged]
+    assert "not in this outbox" in why[other]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["retry"], "which?"),
+        (["retry", "1806-k3v9qa-000001", "--all"], "not both"),
+        (["retry", "tea"], "looks like 1806"),
+        (["drop", "1806-k3v9qa-000001"], "say why"),
+        (["drop", "1806-k3v9qa-000001", "--reason", "x"], "--yes"),
+        (["drop", "1806-k3v9qa-000001", "--reason", "x " * 400, "--yes"], "not in this outbox"),
+    ],
+)
+def test_a_wrong_call_says_how_it_is_right(titian: Titian, region: Sides, args: list[str], said: str) -> None:
+    found = titian("dead", *args, "--data", region.region)
+    assert found.code == (1 if said.startswith("not in") else 2)
+    assert said in found.err
+    assert acts_of(titian, region.region) == []
+
+
+def test_a_drop_puts_the_bytes_away_and_says_so_wherever_it_is_asked(titian: Titian, region: Sides) -> None:
+    _, _, damaged, refused, urgent = ids(region)
+    args = ("--reason", "recorded again", "--who", "Bu Ketut", "--yes", "--data", region.region)
+    said = titian.ok("dead", "drop", refused, damaged, *args)
+    assert said.out == f"2 packets dropped; what they held is in {region.region / 'dropped'}\n"
+    assert sorted(one.name for one in (region.region / "dropped").iterdir()) == [
+        f"{damaged}.packet",
+        f"{refused}.packet",
+    ]
+    assert dead_ids(titian, region) == [urgent]
+    depth = titian.ok("depth", "--data", region.region, "--json").json
+    assert sum(one["dead"] for one in depth["lanes"].values()) == 1
+    shown = titian.ok("dead", "show", refused, "--data", region.region, "--json").json
+    assert shown["dropped"]["who"] == "Bu Ketut"
+    assert (shown["dropped"]["whole"], shown["state"], shown["refused"]) == (True, "REFUSED", 1)
+    text = titian.ok("dead", "show", damaged, "--data", region.region).out
+    assert "by Bu Ketut: recorded again" in text
+    assert "(damaged: what was there)" in text
+    trace = titian.ok("trace", refused, "--data", region.region)
+    assert "given up: dropped by Bu Ketut: recorded again" in trace.out
+    assert titian.ok("trace", damaged, "--data", region.region, "--json").json["packets"][0]["dropped"]
+    again = titian("dead", "retry", refused, "--data", region.region)
+    assert (again.code, "it was dropped by Bu Ketut" in again.err) == (1, True)
+    audit = titian.ok("audit", "--what", "drop", "--json", "--data", region.region).json["acts"]
+    assert audit[1]["detail"]["packets"] == {refused.split("-")[1]: [[2, 3]]}
+    assert (audit[0]["of"], audit[0]["detail"]["damaged"]) == (audit[1]["n"], [damaged])
+
+
+def test_a_drop_asks_at_a_terminal(titian: Titian, region: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = ids(region)[3]
+    monkeypatch.setattr("workers.render.on_terminal", lambda _: True)
+    args = ("dead", "drop", refused, "--reason", "recorded again", "--data", region.region)
+    no = titian(*args, stdin=b"n\n")
+    assert (no.code, refused in dead_ids(titian, region)) == (1, True)
+    assert "must be recorded again" in no.err
+    assert acts_of(titian, region.region) == []
+    titian.ok(*args, stdin=b"y\n")
+    assert refused not in dead_ids(titian, region)
+
+
+def test_a_frame_that_cannot_be_read_stays_aside_and_can_be_dropped(titian: Titian, sides: Sides) -> None:
+    said = titian("dead", "retry", "--all", "--data", sides.center, "--json")
+    assert (said.code, said.json["done"]) == (1, 0)
+    assert ["it still cannot be taken" in one["why"] for one in said.json["failed"]] == [True, True]
+    assert titian.ok("dead", "list", "--data", sides.center, "--json").json["count"] == 2
+    packet = titian("dead", "retry", packet_id(2), "--data", sides.center)
+    assert (packet.code, "its region does it" in packet.err) == (1, True)
+    titian.ok("dead", "drop", "1", "--reason", "noise", "--yes", "--data", sides.center)
+    assert (sides.center / "dropped" / "frame-1.frame").read_bytes() == b"noise"
+    assert titian.ok("dead", "list", "--data", sides.center, "--json").json["count"] == 1
+    assert titian("dead", "drop", "1", "--reason", "x", "--yes", "--data", sides.center).code == 1
+    assert [one[:2] for one in acts_of(titian, sides.center)] == [
+        ("retry", "2 frames"),
+        ("retry", "2 frames"),
+        ("drop", "frame 1"),
+    ]
+
+
+def test_a_hostile_reason_is_shown_harmless(titian: Titian, region: Sides) -> None:
+    args = ("--reason", "\x1b[2Jgone", "--yes", "--data", region.region)
+    titian.ok("dead", "drop", ids(region)[3], *args)
+    for command in (("dead", "show", ids(region)[3]), ("trace", ids(region)[3]), ("audit",)):
+        assert "\x1b" not in titian.ok(*command, "--data", region.region).out
+
+
+def test_the_log_is_checked(titian: Titian, region: Sides) -> None:
+    assert titian.ok("audit", "--data", region.region).err == "nobody has done anything here yet\n"
+    titian.ok("dead", "retry", "--all", "--data", region.region)
+    titian.ok("pause", "--data", region.region)
+    whole = titian.ok("audit", "--check", "--data", region.region)
+    assert "2 acts, each follows from the one before" in whole.out
+    log = region.region / "audit.ndjson"
+    log.write_text(log.read_text().replace("retry", "pause"))
+    broken = titian("audit", "--check", "--data", region.region)
+    assert (broken.code, "line 2" in broken.err) == (1, True)
+    assert titian("audit", "--check", "--json", "--data", region.region).json["wrong"]
+    with log.open("ab") as file:
+        file.write(b'{"torn')
+    assert titian("audit", "--check", "--data", region.region).code == 1

@@ -88,7 +88,7 @@ def test_it_is_dead_no_longer_and_still_found_with_who_and_why(outbox: SqliteOut
     assert refused_seqs(reader, None) == ((2, 3), (4, 5))
     drop(outbox, 2)
     counts = reader.counts()[Lane.RECORD]
-    assert (counts.dead.packets, counts.total.packets, counts.dropped.packets) == (0, 2, 1)
+    assert (counts.dead.packets, counts.total.packets, counts.dropped.packets) == (0, 3, 1)
     assert [one.id.seq for one in reader.dead(9)] == [4]
     assert refused_seqs(reader, None) == ((4, 5),)
     assert refused_seqs(reader, Lane.RECORD) == ()
@@ -179,6 +179,7 @@ def test_what_is_damaged_is_dropped_with_what_is_left_of_it(outbox: SqliteOutbox
     assert not drop(outbox, 3), "its digest is another"
     assert file_of(outbox.folder, name(outbox, 3)).read_bytes() == b"\xff" + contents(3, 600)[1:]
     assert reader.aside() == []
+    assert reader.meta().tallies["aside"] == 0
     counts = reader.counts()[Lane.RECORD]
     assert (counts.aside.packets, counts.dropped.packets, counts.without_receipt.packets) == (0, 1, 1)
     assert outbox.retry(((3, 4),), 3_000) == 0
