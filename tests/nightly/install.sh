@@ -14,6 +14,7 @@ wanted=
 # A Linux in a process, whose power is cut, and the file system of its disk.
 [ "$(uname -m)" != x86_64 ] || here linux.uml || wanted="$wanted user-mode-linux"
 [ "$(uname -m)" != x86_64 ] || here mke2fs || wanted="$wanted e2fsprogs"
+here promtool || wanted="$wanted prometheus"
 [ -n "$wanted" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
@@ -35,6 +36,17 @@ apt-get update >"$log" 2>&1 || tail -n 5 "$log" >&2
 # One by one: a distribution that lacks one of them still gets the others.
 for package in $wanted; do
   say "installing $package ..."
+  if [ "$package" = prometheus ]; then  # its tool alone: the package would start a server, and again at each boot
+    part=$(mktemp -d)
+    chmod 0755 "$part"
+    (cd "$part" && apt-get download prometheus && dpkg-deb -x prometheus_*.deb . &&
+      install -m 0755 usr/bin/promtool /usr/local/bin/promtool) >"$log" 2>&1 || {
+      tail -n 5 "$log" >&2
+      say "promtool could not be installed (the last lines are above): its tests are skipped"
+    }
+    rm -rf "$part"
+    continue
+  fi
   apt-get install -y --no-install-recommends "$package" >"$log" 2>&1 || {
     tail -n 5 "$log" >&2
     say "$package could not be installed (the last lines are above): its tests are skipped"
