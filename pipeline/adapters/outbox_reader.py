@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 
@@ -19,8 +19,15 @@ from pipeline.adapters.outbox_claims import in_flight, large_of, waits
 from pipeline.adapters.outbox_counts import Amount as Amount
 from pipeline.adapters.outbox_counts import LaneCounts as LaneCounts
 from pipeline.adapters.outbox_counts import read_counts
+from pipeline.adapters.outbox_found import Aside as Aside
+from pipeline.adapters.outbox_found import Event as Event
+from pipeline.adapters.outbox_found import Found as Found
+from pipeline.adapters.outbox_found import Meta as Meta
+from pipeline.adapters.outbox_found import Moved as Moved
+from pipeline.adapters.outbox_found import Rate as Rate
 from pipeline.adapters.outbox_intake import nik_number
 from pipeline.adapters.outbox_layout import DROPPED, FILE_NAME, LAYOUT
+from pipeline.adapters.outbox_queue import events_of, queue_before
 from pipeline.adapters.outbox_renumbered import names_before
 from pipeline.adapters.outbox_settle import settled_to
 from pipeline.adapters.outbox_suspect import in_doubt
@@ -30,73 +37,8 @@ from pipeline.ports import Sent
 from schemas.identity import PacketId
 from schemas.lanes import Lane
 from schemas.limits import BATCHED_PACKET_BYTES_MAX
-from schemas.ranges import Ranges, contains, total
+from schemas.ranges import total
 from schemas.verdicts import Reason, Status
-
-
-class Found(NamedTuple):
-    """A packet as the outbox holds it. `state` is the KTP-EL state; `now` is its identity in the next epoch,
-    if it was numbered anew; of a packet of an earlier epoch `place` is `None`."""
-
-    id: PacketId
-    lane: Lane
-    kind: str
-    size: int
-    digest: bytes
-    at_ms: int
-    status: Status | None
-    fact_no: int | None
-    reasons: tuple[Reason, ...]
-    place: Place | None
-    state: str
-    now: PacketId | None = None
-
-
-class Event(NamedTuple):
-    """Something that happened at `at_ms` to the packets `seqs`: `enqueued`, `announced`, `sent` (detail: the
-    entry), `requeued`, the name of a status (detail: the fact's position), `fork`, `taken back`, `retried`,
-    `dropped`, `loss`, `aside` (detail: what is damaged), `reindexed` (of no packet), `not resendable`,
-    `pruned`, `in doubt`, `doubt is over`, `new epoch` (detail: sentences for people)."""
-
-    id: int
-    at_ms: int
-    what: str
-    seqs: Ranges
-    detail: str
-
-
-class Rate(NamedTuple):
-    """What moved in one minute (since 1970) of one lane: `in`, `out`, `receipt`, `verdict`, `refused`."""
-
-    minute: int
-    lane: Lane
-    what: str
-    packets: int
-    bytes: int
-
-
-class Meta(NamedTuple):
-    """The outbox itself: `epochs` oldest first, the last is the current one; `tallies` of rare things
-    (`forks`, `foreign_facts`, `lost`, `aside`, `not_resendable`: past their verdict when the center's ledger
-    went back). `in_doubt`: it is being found out which packets the center has, so nothing is sent."""
-
-    region: str
-    epoch: str
-    epochs: tuple[str, ...]
-    made_ms: int
-    highest_seq: int
-    settled_to: int
-    tallies: dict[str, int]
-    in_doubt: bool = False
-
-
-class Aside(NamedTuple):
-    """A damaged packet, when that was found (0: in an earlier epoch) and what is wrong with it."""
-
-    packet: Found
-    at_ms: int
-    why: str
-
 
 _FOUND = "seq, lane, kind, size, digest, at_ms, status, fact_no, reasons"
 
@@ -220,14 +162,24 @@ class OutboxReader:
         with self._database.read() as db:
             return _place_of(db, seq)
 
-    def events_of(self, seq: int) -> list[Event]:
-        """What happened to a packet of this epoch, oldest first, as far as events are kept."""
-        found = self._database.rows(
-            "SELECT id, at_ms, what, ranges, detail FROM event WHERE first <= ?1 AND last >= ?1 ORDER BY id",
-            (seq,),
-            _event,
+    def moved(self, since_minute: int) -> list[Moved]:
+        """The sums of `rates` by lane and what it was."""
+        return self._database.rows(
+            "SELECT lane, what, sum(packets), sum(bytes), count(*) FROM rate WHERE minute >= ? GROUP BY 1, 2",
+            (since_minute,),
+            lambda row: Moved(Lane(row[0]), *row[1:]),
         )
-        return [one for one in found if contains(one.seqs, seq)]
+
+    def before(self, lane: Lane, seq: int) -> Amount:
+        """What waits in `lane` and goes before packet `seq` of this epoch, which waits there too."""
+        with self._database.read() as db:
+            return queue_before(db, lane, seq)
+
+    def events_of(self, seq: int, epoch: str | None = None) -> list[Event]:
+        """What happened to a packet of this epoch (or of that one), oldest first, as far as it is kept."""
+        with self._database.read() as db:
+            rows = events_of(db, seq, epoch)
+        return [_event(row) for row in rows]
 
     def events(self, after: int = 0, limit: int = 1_000) -> list[Event]:
         """Events of an id above `after`, oldest first."""

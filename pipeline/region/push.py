@@ -149,9 +149,7 @@ class Push:
             if isinstance(outcome, Accepted):
                 self._flights.accept(outcome.entry)
                 continue
-            if (
-                sent := self._flights.sent(outcome.entry)
-            ) is not None:  # the broker said that it did not take it: that is evidence enough
+            if sent := self._flights.sent(outcome.entry):  # the broker did not take it: evidence enough
                 self._requeue([sent])
             elif outcome.entry == NO_ENTRY:  # what we had to say
                 self.speaker.repeat()
