@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Self
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, case, func, select
 
 from pipeline.adapters.ledger_announced import AnnouncedAmount, is_over
 from pipeline.adapters.ledger_holds import holds
@@ -25,6 +25,7 @@ from pipeline.adapters.ledger_tables import (
     INCARNATION,
     PACKET,
     QUARANTINE,
+    RATE,
     REGION,
     REGION_KEY,
     TALLY,
@@ -36,6 +37,11 @@ from schemas.verdicts import Status
 
 #: Packets that are due first, among which each region's oldest is looked for.
 OLDEST_LOOKED_AT = 5_000
+_HAPPENED = {
+    "received": RATE.c.what == "received",
+    "verdict": RATE.c.what.in_(Status.__members__),
+    "bytes": RATE.c.what == "bytes",
+}
 
 
 class RegionOverview(NamedTuple):
@@ -71,6 +77,17 @@ class LedgerOverview(LedgerShelf):
         """Everything, as it is now."""
         with self._store.read() as connection:
             return overview(connection)
+
+    def recent(self, since_minute: int, region: str | None = None) -> dict[str, dict[int, int]]:
+        """What happened by minute (`ms // 60000`) from `since_minute` on, of that region or of all: packets
+        `received`, words on them (`verdict`), `bytes` of frames. In the order of the table's key, so that
+        nothing is sorted: of five hundred busy regions it reads two hundred thousand rows."""
+        of = True if region is None else RATE.c.region == region
+        sums = [func.sum(case((which, RATE.c.n), else_=0)) for which in _HAPPENED.values()]
+        chosen = select(RATE.c.minute, *sums).where(RATE.c.minute >= since_minute, of)  # type: ignore[arg-type]
+        with self._store.read() as connection:
+            rows = connection.execute(chosen.group_by(RATE.c.minute)).all()
+        return {name: {row[0]: int(row[at]) for row in rows} for at, name in enumerate(_HAPPENED, 1)}
 
 
 def overview(connection: Connection) -> Overview:

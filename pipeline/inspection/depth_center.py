@@ -15,7 +15,6 @@ from pipeline.inspection.rates import WINDOWS, per_second
 from pipeline.inspection.regions import announced_json, region_json
 from pipeline.inspection.trouble import Limits
 from schemas.lanes import Lane
-from schemas.verdicts import Status
 
 if TYPE_CHECKING:  # a region does not load the center's database library
     from pipeline.adapters.ledger_reader import LedgerReader
@@ -35,7 +34,8 @@ def center_depth(
     region send at most, where `deliver` has said that lately; `titian`: the center's version."""
     from pipeline.adapters.ledger_overview import LedgerOverview  # only here: see above
 
-    over = LedgerOverview.of(ledger).overview()
+    looking = LedgerOverview.of(ledger)
+    over, minutes = looking.overview(), looking.recent(now_ms // 60_000 - 60, only)
     chosen = [one for code, one in over.regions.items() if only in (None, code)]
     counts = over.all if only is None else chosen[0].counts if chosen else ledger.counts(only)
     regions = [region_json(one, now_ms, limits, titian) for one in chosen]
@@ -54,7 +54,7 @@ def center_depth(
         "oldest_unverdicted_ms": counts.oldest_unverdicted_ms,
         "by_status": counts.by_status,
         "lanes": {lane.label: {"received": counts.by_lane.get(lane.label, 0)} for lane in Lane},
-        "rates": _center_rates(ledger, only, now_ms, over.began_ms),
+        "rates": _center_rates(minutes, now_ms, over.began_ms),
         "counters": {"bytes_twice": 0} | counts.counters,
         **announced_json(one.announced for one in chosen),
         "lost": sum(one.lost for one in chosen),
@@ -81,25 +81,14 @@ def _of_all(regions: Sequence[Mapping[str, Any]], restraint: Mapping[str, Any] |
 
 
 def _center_rates(
-    ledger: LedgerReader, only: str | None, now_ms: int, began_ms: int | None
+    minutes: Mapping[str, Mapping[int, float]], now_ms: int, began_ms: int | None
 ) -> dict[str, Any]:
-    minutes: dict[str, dict[int, float]] = {}
-    for minute, happened in ledger.rates(now_ms // 60_000 - 60, only).items():
-        for what, n in happened.items():
-            minutes.setdefault("verdict" if what in Status.__members__ else what, {}).setdefault(minute, 0)
-            minutes["verdict" if what in Status.__members__ else what][minute] += n
     age_s = 0.0 if began_ms is None else (now_ms - began_ms) / 1000
     return {
         name: {
-            "received": {"packets_s": round(_rate(minutes, "received", window_s, now_ms, age_s), 4)},
-            "verdict": {"packets_s": round(_rate(minutes, "verdict", window_s, now_ms, age_s), 4)},
-            "frames": {"bytes_s": round(_rate(minutes, "bytes", window_s, now_ms, age_s), 1)},
+            "received": {"packets_s": round(per_second(minutes["received"], window_s, now_ms, age_s), 4)},
+            "verdict": {"packets_s": round(per_second(minutes["verdict"], window_s, now_ms, age_s), 4)},
+            "frames": {"bytes_s": round(per_second(minutes["bytes"], window_s, now_ms, age_s), 1)},
         }
         for name, window_s in WINDOWS.items()
     }
-
-
-def _rate(
-    minutes: Mapping[str, Mapping[int, float]], what: str, window_s: int, now_ms: int, age_s: float
-) -> float:
-    return per_second(minutes.get(what, {}), window_s, now_ms, age_s)

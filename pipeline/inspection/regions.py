@@ -139,4 +139,4 @@ def _lag_s(one: RegionOverview, health: Mapping[str, Any] | None, now_ms: int) -
 def _is_silent(region: Mapping[str, Any], now_ms: int, silent_s: float) -> bool:
     """Whether a region that has joined was not heard for so long; one that never was: since it was let in."""
     since_ms = region["last_seen_ms"] if region["last_seen_ms"] is not None else region["admitted_ms"]
-    return region["state"] == "joined" and now_ms - since_ms > silent_s * 1000
+    return bool(region["state"] == "joined" and now_ms - since_ms > silent_s * 1000)

@@ -17,6 +17,7 @@ from schemas.frame import Kind
 from schemas.lanes import Lane
 from schemas.messages import Health, Run
 from schemas.ranges import from_numbers
+from schemas.verdicts import Status
 from tests.unit.ledger_rig import EPOCH, JPEG, REGION, TOKEN, Rig, packet
 from tests.unit.losses_rig import FIRST, SECOND, speak, tell
 
@@ -105,6 +106,24 @@ def test_whatever_epochs_there_were_and_whatever_was_lost(rig: Rig, seed: int) -
     speak(rig, SECOND, 3)
     over = same_as_alone(rig)
     assert over.regions[REGION].row.epoch == SECOND
+
+
+def test_what_happened_lately_is_what_the_books_say_by_minute(rig: Rig) -> None:
+    rig.take(packet(1), packet(2))
+    rig.clock.ms += 120_000
+    rig.take(packet(3), first=3)
+    rig.other_region("3201", {1: packet(31)})
+    minute = rig.clock.ms // 60_000
+    for code in (None, REGION, "3201"):
+        found = LedgerOverview.of(rig.ledger.reader).recent(minute - 60, code)
+        said = rig.ledger.reader.rates(minute - 60, code)
+        assert found["received"] == {at: one.get("received", 0) for at, one in said.items()}
+        assert found["bytes"] == {at: one.get("bytes", 0) for at, one in said.items()}
+        words = {
+            at: sum(n for what, n in one.items() if what in Status.__members__) for at, one in said.items()
+        }
+        assert found["verdict"] == words
+    assert LedgerOverview.of(rig.ledger.reader).recent(minute - 1)["received"] == {minute: 2}
 
 
 def test_each_regions_oldest_is_found_among_those_that_are_due_first(
