@@ -22,8 +22,8 @@ VERSION = 1
 _WHAT_TO_DO = {
     "fork": "The identity was given out twice (a restored copy of this folder?): record this citizen again.",
     "unreadable": (
-        "The center may be older than this region: once it is updated, `titian dead retry` sends it again. "
-        "Else record this citizen again."
+        "The center may be older than this region, or miss an old key of its own: once that is mended there, "
+        "`titian dead retry` sends it again. Else record this citizen again."
     ),
     "invalid_packet": "Correct what the reason names at its source, and enqueue it again as a new packet.",
     "digest_differs": "The bytes on this disk may be damaged: look at `titian doctor`, and record it again.",
@@ -34,10 +34,10 @@ _ELSE = (
 )
 #: code of a frame that was kept aside -> what a person can do.
 _ASIDE = {
-    "unknown_key": "Signed with a key that is not known here: did the region join? See `titian regions`.",
+    "unknown_key": "Signed with a key that is not known here: did the region join? See `titian regions`. "
+    "Once it has, `titian dead retry` takes the frame in; the region sends it again by itself, too.",
     "bad_signature": "Changed on its way, or not from who it says. The region sends it again by itself.",
-    "bad_seal": "Sealed to another key: was the center's folder restored? Put its old keys back into "
-    "DATA/keys, then `titian dead retry`.",
+    "bad_seal": "Sealed to another key: was the center's folder restored? Keep its old keys in DATA/keys.",
     "malformed": "No frame of Titian, or damaged on its way. The region sends it again by itself.",
     "unreadable": "Rightly signed, and not to be read here: the region may be newer than this center. Once "
     "that is updated, `titian dead retry`.",
