@@ -57,6 +57,11 @@ class Watching(threading.Thread):
         #: How often it has looked: who waits for a newer document compares this.
         self.looks = 0
 
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop was asked for: who waits for a newer document should end."""
+        return self._stop_event.is_set()
+
     def latest(self) -> dict[str, Any] | None:
         """The newest document; `None` before the first look."""
         return self._latest
