@@ -1,23 +1,40 @@
-"""What a region's want says of its health, kept in run/health.json for the worker."""
+"""What a region's wants say of its health, kept in run/health.json for the worker."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.folder import Folder
+from pipeline.adapters.health_file import HealthFile
 from pipeline.adapters.watch_store import WatchStore
+from pipeline.inspection.notice import disturbed_now
+from pipeline.region.vitals import health_of
 from workers.watching import Part
 
+#: How often it is written, milliseconds: wants are repeated every 30 s.
+WRITE_MS = 10_000
 
-class _Nothing:
-    """Not yet."""
+
+class HealthPart:
+    """Writes the file. `disturbed`: what the public notice names at a time (ms)."""
+
+    def __init__(self, file: HealthFile, disturbed: Callable[[int], list[str]]) -> None:
+        self._file, self._disturbed = file, disturbed
+        self._written_ms = 0
 
     def saw(self, document: Mapping[str, Any]) -> None:
         """See `Part`."""
+        now_ms = int(document["at_ms"])
+        if 0 <= now_ms - self._written_ms < WRITE_MS:
+            return
+        self._file.write(health_of(document, self._disturbed(now_ms)))
+        self._written_ms = now_ms
 
 
 def health_part(folder: Folder, store: WatchStore) -> Part:
     """The part of that side."""
-    del folder, store
-    return _Nothing()
+    return HealthPart(
+        HealthFile(folder.run, SystemClock()), lambda now_ms: disturbed_now(store, folder.path, now_ms)
+    )

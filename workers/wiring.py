@@ -11,6 +11,7 @@ from pipeline.adapters import ledger_compare, ledger_losses
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.disk import free_bytes
 from pipeline.adapters.folder import Folder
+from pipeline.adapters.health_file import HealthFile
 from pipeline.adapters.ledger_sql import SqlLedger
 from pipeline.adapters.outbox_renumbered import OutboxNames
 from pipeline.adapters.outbox_sqlite import OutboxSettings, SqliteOutbox
@@ -38,6 +39,7 @@ from pipeline.region.push import Push
 from pipeline.region.pushed import PushSettings
 from pipeline.region.renumbering import Renumbering
 from pipeline.region.speaker import Speaker
+from pipeline.region.vitals import Vitals
 from pipeline.region.voices import Voice
 from pipeline.settings import Settings
 from pipeline.throttle import Controller, ThrottleSettings
@@ -100,7 +102,7 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> RegionParts:
         join.token,
         LaneOrder(SteeredLanes(folder.path, clock)),
         told=outbox.announced,
-        voices=_voices(folder, outbox, registry, mirrored),
+        voices=_voices(folder, outbox, registry, mirrored, clock),
         beside=mirrored,
     )
     pull = Pull(outbox, registry, down, speaker, clock, ours, center)
@@ -130,12 +132,13 @@ def _throttle(settings: Settings, clock: Clock) -> ThrottledSocket:
 
 
 def _voices(
-    folder: Folder, outbox: SqliteOutbox, registry: SqliteRegistry, mirrored: Mirrored
+    folder: Folder, outbox: SqliteOutbox, registry: SqliteRegistry, mirrored: Mirrored, clock: Clock
 ) -> tuple[Voice, ...]:
     """What speaks in the region's wants beside its cursors and questions."""
     names = OutboxNames(folder.path)
     doubts = Forked(outbox, outbox.doubts, registry)
-    return doubts, Renumbering(names), Earlier(names, mirrored.epochs)
+    vitals = Vitals(HealthFile(folder.run, clock))
+    return doubts, Renumbering(names), Earlier(names, mirrored.epochs), vitals
 
 
 def ledger_of(folder: Folder) -> SqlLedger:
