@@ -38,7 +38,7 @@ def notice_document(
 ) -> dict[str, Any]:
     """What citizens may know now."""
     keep_ms = int(part.keep_s * 1000)
-    now = [*_automatic(state, now_ms), *_own_now(own.notices, now_ms)]
+    now = sorted([*_automatic(state, now_ms), *_own_now(own.notices, now_ms)], key=lambda one: one["what"] != "office")
     planned = [_own_json(one) for one in own.notices if _is_planned(one, now_ms)]
     over = [*(_resolved_json(one) for one in state.resolved), *_own_over(own.notices, now_ms, keep_ms)]
     over = [one for one in over if now_ms - one["ended_ms"] < keep_ms or one["by"] == "titian"]

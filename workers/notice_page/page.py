@@ -45,6 +45,7 @@ def to_html(found: dict[str, Any]) -> str:
     """The page (of what `public` made): Indonesian first, English below."""
     return _template().render(
         found=found,
+        entries=sum(len(found[name]) for name in _LISTS),
         langs=LANGS,
         services=[(what, {lang: words.service(what, lang) for lang in LANGS}) for what in SERVICES],
         say={lang: words.page_words(lang) for lang in LANGS},
@@ -56,7 +57,7 @@ def to_html(found: dict[str, Any]) -> str:
 
 def policy() -> str:
     """The Content-Security-Policy of the page."""
-    return f"{_BASE}; style-src {style_hash()}; frame-ancestors *"
+    return f"{_BASE}; style-src {style_hash()}; frame-ancestors 'none'"
 
 
 def style_hash() -> str:
