@@ -19,7 +19,10 @@ from pipeline.inspection.health import RESIDENTS, document, healthy, ready
 from tests.unit.cli_rig import Sides, Titian, line, make_sides, write_lines
 from workers import running
 from workers.console import metrics_routes
+from workers.console.app import make_app
+from workers.console.passwords import hash_token
 from workers.console.side import Side
+from workers.console.users import Token, UserFile
 from workers.measured import depth_of
 
 LOOPBACK, ELSEWHERE = ("127.0.0.1", 50_000), ("10.1.2.3", 50_000)
@@ -78,13 +81,13 @@ def fresh(path: Path) -> Seen:
 def test_metrics_are_for_this_machine(sides: Sides) -> None:
     assert client(sides.region, Seen()).get("/metrics").status_code == 200
     assert client(sides.region, Seen(), ("::1", 5)).get("/metrics").status_code == 200
-    assert client(sides.region, Seen(), ELSEWHERE).get("/metrics").status_code in (401, 403)
+    assert client(sides.region, Seen(), ELSEWHERE).get("/metrics").status_code == 403
 
 
 @pytest.mark.parametrize("header", ["forwarded", "x-forwarded-for"])
 def test_who_comes_through_a_proxy_on_this_machine_is_not_of_this_machine(sides: Sides, header: str) -> None:
     said = client(sides.region, Seen()).get("/metrics", headers={header: "10.1.2.3"})
-    assert said.status_code in (401, 403)
+    assert said.status_code == 403
 
 
 def test_metrics_are_for_everybody_where_the_settings_say_so(
@@ -92,6 +95,19 @@ def test_metrics_are_for_everybody_where_the_settings_say_so(
 ) -> None:
     monkeypatch.setenv("TITIAN_CONSOLE__METRICS_OPEN", "true")
     assert client(sides.region, Seen(), ELSEWHERE).get("/metrics").status_code == 200
+
+
+def test_metrics_are_for_whoever_has_a_token_of_the_console(sides: Sides) -> None:
+    folder = open_folder(sides.region)
+    token = "prometheus-" + "x" * 32
+    UserFile(folder.path).change(
+        lambda users: users.with_token("scrape", Token("reader", 0, hash_token(token)))
+    )
+    side = Side(folder, Seen())  # type: ignore[arg-type]
+    asking = Client(make_app(side), ELSEWHERE)
+    assert asking.get("/metrics").status_code == 403
+    assert asking.get("/metrics", {"authorization": "Bearer " + "y" * 32}).status_code == 403
+    assert "titian_info" in asking.get("/metrics", {"authorization": f"Bearer {token}"}).text
 
 
 # --- what a scrape says ---------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 """Routes of the console for machines: `/metrics`, `/healthz`, `/readyz`.
 
 A scrape takes the newest document of the thread that looks; where that is older than two of its periods (it
-hangs, or the first look is still to come) it makes one itself. `/metrics` is for this machine, and for others
-where `console.metrics_open` says so; the other two answer anybody, in words only this machine.
+hangs, or the first look is still to come) it makes one itself. `/metrics` is for those whom `auth.may_read`
+lets in; the other two answer anybody, in words only this machine.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
 from typing import Any
 
 from starlette.middleware import Middleware
@@ -20,6 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from pipeline.inspection.health import Checked, document
+from workers.console.auth import is_local, may_read
 from workers.console.side import Side
 from workers.exposition import exposed
 from workers.measured import depth_of, health_of, metrics_of, readiness_of
@@ -50,7 +50,7 @@ class Machines:
 
     def metrics(self, request: Request) -> Response:
         """`/metrics`."""
-        if not may_scrape(request, self._side):
+        if not may_read(request, self._side):
             return PlainTextResponse(
                 "metrics are for this machine, for who has signed in or has a token, and for everybody only "
                 "with console.metrics_open\n",
@@ -85,18 +85,3 @@ class Machines:
 def _answer(request: Request, checks: Iterable[Checked]) -> Response:
     said = document(checks, in_words=is_local(request))
     return JSONResponse(said, 200 if said["ok"] else 503, headers={"cache-control": "no-store"})
-
-
-def is_local(request: Request) -> bool:
-    """Whether it comes from this machine, and not through a proxy on it."""
-    if request.client is None or "forwarded" in request.headers or "x-forwarded-for" in request.headers:
-        return False
-    try:
-        return ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False
-
-
-def may_scrape(request: Request, side: Side) -> bool:
-    """Whether that request may read the metrics."""
-    return side.folder.settings.console.metrics_open or is_local(request)
