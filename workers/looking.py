@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +16,17 @@ from pipeline.adapters.folder import Folder
 from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.adapters.steering_file import minute_of_day, read_steering
+from pipeline.adapters.watch_store import WatchReader
 from pipeline.errors import NotFound, StoreDamaged
 from pipeline.inspection.custody import Beside
 from pipeline.inspection.depth import region_depth, until_empty
 from pipeline.inspection.depth_center import center_depth
+from pipeline.inspection.depth_parts import Around
 from pipeline.inspection.losses import last_count
 from pipeline.inspection.mirror import mirror_json, recovery_json
 from pipeline.inspection.running import LinkState, link_state
 from pipeline.inspection.trouble import Limits
+from pipeline.throttle.steering import Steering
 from schemas.lanes import Lane
 from workers.reconciled import last_result
 from workers.supervisor_state import running
@@ -31,6 +36,8 @@ if TYPE_CHECKING:  # a region does not load the center's database library
 
 #: As `pipeline.adapters.ledger_sql.LEDGER_NAME`.
 LEDGER_NAME = "ledger.db"
+#: Turns of the link are read from so long before this day on: a cut may have begun earlier, milliseconds.
+TURNS_BACK_MS = 2 * 86_400_000
 
 
 def ledger_place(folder: Folder) -> Path | str:
@@ -48,12 +55,12 @@ class RegionLook:
 
     def depth(self) -> dict[str, Any]:
         """The document of `titian depth`."""
-        link = link_of(self.folder)
-        found = region_depth(
+        link, now_ms = link_of(self.folder), SystemClock().now_ms()
+        return region_depth(
             self.outbox,
             self.registry,
             link,
-            now_ms=SystemClock().now_ms(),
+            now_ms=now_ms,
             free_bytes=free_bytes(self.folder.path),
             low_water_bytes=self.folder.settings.outbox.low_water_bytes,
             beside=Beside(
@@ -62,10 +69,8 @@ class RegionLook:
                 last_count(self.folder.path),
                 recovery_json(self.folder),
             ),
+            around=around_of(self.folder, now_ms),
         )
-        for label, why in (link.value("held") or {}).items():
-            found["lanes"][label]["held"] = why
-        return found
 
     def left(self) -> tuple[int, int]:
         """(`waiting`, `unverdicted`)."""
@@ -140,6 +145,39 @@ def link_of(folder: Folder) -> LinkState:
         said = {}
     said = {**said, "held": held_lanes(folder)} if isinstance(said, dict) else {}
     return link_state(is_running(folder), said, SystemClock().now_ms())
+
+
+def around_of(folder: Folder, now_ms: int) -> Around:
+    """What a region's document needs beside its stores."""
+    wrong = ""
+    try:
+        steering = read_steering(folder.path)
+    except StoreDamaged as why:
+        steering, wrong = Steering(), str(why)
+    midnight_ms = midnight_of(now_ms)
+    watch = WatchReader(folder.path)
+    try:
+        turns = tuple(
+            (one.at_ms, one.what)
+            for one in reversed(watch.turns(midnight_ms - TURNS_BACK_MS, "link %", 2_000))
+        )
+        seen_ms = watch.newest_ms("free_bytes")
+    finally:
+        watch.close()
+    minute = minute_of_day(now_ms)
+    return Around(our_version(), steering, minute, midnight_ms, wrong, turns, seen_ms, folder.settings.alarms)
+
+
+def midnight_of(now_ms: int) -> int:
+    """When the office's day began, by the machine's time zone, milliseconds."""
+    now = time.localtime(now_ms / 1000)
+    return int(time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1)) * 1000)
+
+
+@cache
+def our_version() -> str:
+    """Of the Titian that looks."""
+    return version("titian")
 
 
 def held_lanes(folder: Folder) -> dict[str, str]:

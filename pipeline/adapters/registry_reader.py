@@ -126,6 +126,16 @@ class RegistryReader:
         with self._database.read() as db:
             return read_cursors(db)
 
+    def positions(self) -> tuple[int, int]:
+        """How far it has got in `facts` and in `records`: the numbers of `cursors` alone."""
+        rows = self._database.rows("SELECT key, value FROM meta WHERE key IN ('facts', 'records')", (), tuple)
+        held = {str(key): int(value) for key, value in rows}
+        return held.get("facts", 0), held.get("records", 0)
+
+    def raw_count(self, limit: int = 1_000) -> int:
+        """How many frames are kept raw; it is not counted further than `limit`."""
+        return self._database.number("SELECT count(*) FROM (SELECT 1 FROM raw LIMIT ?)", (limit,))
+
     def rebuild(self) -> Rebuild:
         """How its rebuild stands."""
         with self._database.read() as db:

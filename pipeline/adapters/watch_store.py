@@ -151,6 +151,12 @@ class WatchReader:
         )
         return self._rows(query, (since_ms, what, limit), Turn._make)
 
+    def newest_ms(self, name: str) -> int | None:
+        """The minute of the newest figure of that name, milliseconds; `None`: none is kept."""
+        query = "SELECT max(minute) FROM sample WHERE name = ?"
+        newest = next(iter(self._rows(query, (name,), lambda row: row[0])), None)
+        return None if newest is None else int(newest) * 60_000
+
     def get(self, name: str) -> Any:
         """A part's state; `None` where there is none."""
         try:

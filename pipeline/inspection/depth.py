@@ -14,25 +14,24 @@ from pipeline.adapters.outbox_reader import Amount, LaneCounts, OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.inspection.alarms import region_alarms
 from pipeline.inspection.custody import NOTHING, Beside, custody_json
-from pipeline.inspection.rates import eta_s, grown_per_day, region_rates, runway
+from pipeline.inspection.depth_lanes import UNVERDICTED as UNVERDICTED
+from pipeline.inspection.depth_lanes import Flow, waiting_for_verdict
+from pipeline.inspection.depth_parts import (
+    Around,
+    ages_json,
+    link_json,
+    return_json,
+    steering_json,
+    throttle_json,
+)
+from pipeline.inspection.rates import runway
 from pipeline.inspection.running import LinkState
-from schemas.lanes import Lane
-from schemas.verdicts import Status
 
 if TYPE_CHECKING:  # a region does not load the center's database library
     from pipeline.adapters.ledger_reader import LedgerReader
 
 VERSION = 1
-#: Words of the center after which a packet still waits for its verdict (`ledger_reader.UNVERDICTED`).
-UNVERDICTED = (Status.RECEIVED_AT_CENTRAL, Status.SEARCH_FAILURE_AT_CENTRAL)
-
-
-def waiting_for_verdict(by_status: Mapping[Status | None, Amount]) -> Amount:
-    """Packets that still wait for the center: no word, received, or a search that is tried again.
-
-    A person's decision (`ADJUDICATE_RECORD`) is a word, and not waited for."""
-    still = (None, *UNVERDICTED)
-    return sum((amount for status, amount in by_status.items() if status in still), Amount())
+NOBODY_ASKED = Around()
 
 
 def region_depth(
@@ -44,15 +43,18 @@ def region_depth(
     free_bytes: int,
     low_water_bytes: int,
     beside: Beside = NOTHING,
+    around: Around = NOBODY_ASKED,
 ) -> dict[str, Any]:
     """The whole document of a region. `free_bytes` are the disk's; enqueueing ends at `low_water_bytes`."""
     meta, counts = outbox.meta(), outbox.counts()
-    rates = region_rates(outbox, now_ms, meta.made_ms)
+    facts, records = registry.positions()
     without = sum((one.without_receipt for one in counts.values()), Amount())
-    lanes = {lane.label: _lane(outbox, counts[lane], now_ms) for lane in Lane}
+    flow = Flow(outbox, counts, link, around, now_ms, meta.made_ms, free=not meta.in_doubt)
+    lanes = flow.lanes()
     found: dict[str, Any] = {
         "version": VERSION,
         "side": "region",
+        "titian": around.titian,
         "region": meta.region,
         "epoch": meta.epoch,
         "at_ms": now_ms,
@@ -61,15 +63,21 @@ def region_depth(
         **_of_all(lanes),
         "lanes": lanes,
         "by_status": _by_status(counts.values()),
-        "rates": rates,
-        "eta_s": eta_s(without.bytes, rates, moves=_all_moves(lanes, link)),
-        "runway": runway(free_bytes, low_water_bytes, grown_per_day(outbox, now_ms, meta.made_ms)),
-        "registry": _registry(registry),
+        "rates": flow.rates,
+        "eta_s": flow.eta_s,
+        "runway": runway(free_bytes, low_water_bytes, flow.grown_per_day()),
+        "registry": _registry(registry, facts, records),
         "tallies": meta.tallies,
-        "link": link.to_json(),
+        "throttle": throttle_json(link.value("throttle")),
+        "way_back": throttle_json(link.value("level")),
+        "link": link_json(link, around, now_ms),
+        "return": return_json(link, facts, records, now_ms),
+        **steering_json(around),
+        "moved_ms": flow.moved_ms,
+        "ages": ages_json(link, around, beside.reconciled, now_ms),
         **custody_json(meta, registry, now_ms, beside),
     }
-    found["alarms"] = region_alarms(found)
+    found["alarms"] = region_alarms(found, around.limits)
     return found
 
 
@@ -82,31 +90,6 @@ def _of_all(lanes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _all_moves(lanes: Mapping[str, Mapping[str, Any]], link: LinkState) -> bool:
-    """Whether nothing keeps what waits from leaving: neither the link nor what people asked for."""
-    held = link.value("held") or {}
-    return link.state == "up" and not any(lanes[label]["waiting"] for label in held if label in lanes)
-
-
-def _lane(outbox: OutboxReader, counts: LaneCounts, now_ms: int) -> dict[str, Any]:
-    oldest = outbox.oldest(counts.lane) if counts.waiting.packets else None
-    return {
-        "waiting": counts.without_receipt.packets,
-        "waiting_bytes": counts.without_receipt.bytes,
-        "not_sent": counts.waiting.packets,
-        "not_sent_bytes": counts.waiting.bytes,
-        "in_stream": counts.in_stream.packets,
-        "in_stream_bytes": counts.in_stream.bytes,
-        "unverdicted": waiting_for_verdict(counts.by_status).packets,
-        "announced": counts.announced,
-        "dead": counts.dead.packets,
-        "recorded": counts.total.packets,
-        "recorded_bytes": counts.total.bytes,
-        "oldest_ms": oldest,
-        "oldest_age_s": None if oldest is None else max(0.0, (now_ms - oldest) / 1000),
-    }
-
-
 def _by_status(counts: Iterable[LaneCounts]) -> dict[str, int]:
     found: dict[str, int] = {}
     for lane in counts:
@@ -116,14 +99,13 @@ def _by_status(counts: Iterable[LaneCounts]) -> dict[str, int]:
     return found
 
 
-def _registry(registry: RegistryReader) -> dict[str, Any]:
-    cursors = registry.cursors()
+def _registry(registry: RegistryReader, facts: int, records: int) -> dict[str, Any]:
     return {
         "records": registry.count(),
-        "facts_cursor": cursors.facts,
-        "records_cursor": cursors.records,
+        "facts_cursor": facts,
+        "records_cursor": records,
         "facts_not_settled": registry.unsettled(),
-        "kept_raw": len(registry.raw(1_000)),
+        "kept_raw": registry.raw_count(),
     }
 
 

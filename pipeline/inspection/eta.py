@@ -1,6 +1,6 @@
 """Inspection, pure: when what waits in each lane will be at the center, as far as that can be said honestly.
 
-Speed is what the lane was measured to do: the bytes of its receipts over its newest stretch of movement, never
+Speed is what the lane was measured to do: the bytes of its receipts over its newest stretch of movement, not
 a guess from the line's speed, since what compresses well goes ten times as fast. Lanes go in their order
 (urgent, control, record, biometric); one that stands behind others waits for them, one that the timetable
 closes until it opens. Seconds, bytes; minutes are those of the wall clock since 1970.
@@ -18,15 +18,16 @@ JUST_S = 120.0
 
 
 class LaneLoad(NamedTuple):
-    """One lane. `left_bytes`: without a receipt. `pace_bytes_s`: how fast it goes now (0: it does not), `past`:
-    how fast it went when it last did (0: not known). `cap_bytes_s` bounds it (`None`: nothing does; 0: it is
-    closed, until `opens_ms` if the timetable says so). `since_ms`: since when its oldest waits."""
+    """One lane. `left_bytes`: without a receipt. `pace_bytes_s`: how fast it goes now (0: not at all), `past`
+    how fast when it last did (0: not known). `closed`: nothing of it may go, until `opens_ms` if a timetable
+    says so. `since_ms`: since when its oldest waits. A cap bounds bytes on the link, and these are stored
+    bytes: it is not counted with."""
 
     label: str
     left_bytes: int
     pace_bytes_s: float
     past_bytes_s: float
-    cap_bytes_s: float | None = None
+    closed: bool = False
     opens_ms: int | None = None
     since_ms: int | None = None
 
@@ -34,8 +35,8 @@ class LaneLoad(NamedTuple):
 def pace(minutes: Mapping[int, float], now_ms: int, since_ms: int) -> float:
     """Bytes a second over the newest stretch of minutes in which something moved; 0 if nothing has lately.
     `since_ms`: before that nothing could (the link came up, the outbox was made)."""
-    minute = newest = now_ms // 60_000
-    while newest > minute - IDLE_MIN and not minutes.get(newest):
+    newest = now_ms // 60_000
+    while newest > now_ms // 60_000 - IDLE_MIN and not minutes.get(newest):
         newest -= 1
     if not minutes.get(newest):
         return 0.0
@@ -56,7 +57,7 @@ def lane_etas(loads: Sequence[LaneLoad], now_ms: int, *, flows: bool, up_since_m
     no time can be given. `flows`: the link is up and the center takes what comes."""
     etas: Etas = {}
     for load in loads:
-        ahead = [etas[one.label] for one in loads[: len(etas)] if one.left_bytes and one.cap_bytes_s != 0]
+        ahead = [etas[one.label] for one in loads[: len(etas)] if one.left_bytes and not one.closed]
         etas[load.label] = _eta(load, ahead, now_ms, up_since_ms) if flows or not load.left_bytes else None
     return etas
 
@@ -67,21 +68,18 @@ Etas = dict[str, float | None]
 def _eta(load: LaneLoad, ahead: Sequence[float | None], now_ms: int, up_since_ms: int | None) -> float | None:
     if not load.left_bytes:
         return 0.0
-    if load.cap_bytes_s == 0:
+    if load.closed:
         if load.opens_ms is None or not load.past_bytes_s:
             return None
         return round(max(0, load.opens_ms - now_ms) / 1000 + load.left_bytes / load.past_bytes_s, 1)
     if load.pace_bytes_s:
         return round(load.left_bytes / load.pace_bytes_s, 1)
-    speed = load.past_bytes_s
-    if load.cap_bytes_s is not None:
-        speed = min(speed or load.cap_bytes_s, load.cap_bytes_s)
-    if not speed or None in ahead:
+    if not load.past_bytes_s or None in ahead:
         return None
     first_s = max((one for one in ahead if one is not None), default=0.0)
     if not first_s and not _just(load, now_ms, up_since_ms):
         return None  # nothing goes before it, and yet it does not move
-    return round(first_s + load.left_bytes / speed, 1)
+    return round(first_s + load.left_bytes / load.past_bytes_s, 1)
 
 
 def _just(load: LaneLoad, now_ms: int, up_since_ms: int | None) -> bool:

@@ -1,6 +1,6 @@
 """Inspection, pure: how often the link was cut today, and for how long: what was watched and what was said.
 
-`watch.db` knows turns as the watching process saw them (once a second); the worker's own word knows every cut,
+`watch.db` knows turns as the watching process saw them (once a second); the worker itself knows every one,
 but only the last ones. Both name a cut by the moment at which it began, so together they count each once.
 """
 

@@ -1,11 +1,11 @@
-"""Inspection: how fast it moves and when it will be done, from sums by minute (seconds, bytes)."""
+"""Inspection, pure: how fast it moves, from sums by minute (seconds, bytes)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pipeline.adapters.outbox_reader import OutboxReader
+from pipeline.adapters.outbox_reader import Moved, Rate
 
 #: The windows over which rates are measured, seconds.
 WINDOWS = {"minute": 60, "hour": 3_600}
@@ -25,39 +25,37 @@ def per_second(minutes: Mapping[int, float], window_s: int, now_ms: int, age_s: 
     return (whole + part) / max(1.0, min(float(window_s), age_s))
 
 
-def region_rates(outbox: OutboxReader, now_ms: int, made_ms: int) -> dict[str, Any]:
-    """Packets and bytes a second that came in, went out, got a receipt, a verdict, were refused."""
-    packets: dict[str, dict[int, float]] = {}
-    sizes: dict[str, dict[int, float]] = {}
-    for one in outbox.rates(now_ms // 60_000 - 60):
-        for table, n in ((packets, one.packets), (sizes, one.bytes)):
-            minutes = table.setdefault(one.what, {})
-            minutes[one.minute] = minutes.get(one.minute, 0) + n
+#: What moves, packets that: were enqueued, went out, got a receipt, a verdict, were refused.
+WHATS = ("in", "out", "receipt", "verdict", "refused")
+Sums = dict[str, tuple[dict[int, float], dict[int, float]]]
+
+
+def summed(rows: Iterable[Rate]) -> Sums:
+    """By what moved: packets by minute, bytes by minute."""
+    sums: Sums = {}
+    for one in rows:
+        packets, sizes = sums.setdefault(one.what, ({}, {}))
+        packets[one.minute] = packets.get(one.minute, 0) + one.packets
+        sizes[one.minute] = sizes.get(one.minute, 0) + one.bytes
+    return sums
+
+
+def rates_json(sums: Sums, now_ms: int, made_ms: int, whats: Sequence[str] = WHATS) -> dict[str, Any]:
+    """Packets and bytes a second over each window of what moved."""
     age_s = (now_ms - made_ms) / 1000
     return {
         name: {
             what: {
-                "packets_s": round(per_second(packets.get(what, {}), window_s, now_ms, age_s), 4),
-                "bytes_s": round(per_second(sizes.get(what, {}), window_s, now_ms, age_s), 1),
+                "packets_s": round(per_second(sums.get(what, _NONE)[0], window_s, now_ms, age_s), 4),
+                "bytes_s": round(per_second(sums.get(what, _NONE)[1], window_s, now_ms, age_s), 1),
             }
-            for what in ("in", "out", "receipt", "verdict", "refused")
+            for what in whats
         }
         for name, window_s in WINDOWS.items()
     }
 
 
-def eta_s(waiting_bytes: int, rates: Mapping[str, Any], *, moves: bool = True) -> float | None:
-    """When what waits will have its receipts, in seconds: at the last minute's rate, else the last hour's.
-
-    By bytes: packets of one lane are a hundred times as large as those of another. `None` where nothing moves
-    or not all of it may (`moves`: the link is up, and no lane is held in which something waits)."""
-    if waiting_bytes == 0:
-        return 0.0
-    for window in WINDOWS:
-        rate = float(rates[window]["receipt"]["bytes_s"])
-        if rate > 0 and moves:
-            return round(waiting_bytes / rate, 1)
-    return None
+_NONE: tuple[dict[int, float], dict[int, float]] = ({}, {})
 
 
 def runway(free_bytes: int, low_water_bytes: int, grown_bytes_per_day: float) -> dict[str, Any]:
@@ -72,9 +70,8 @@ def runway(free_bytes: int, low_water_bytes: int, grown_bytes_per_day: float) ->
     }
 
 
-def grown_per_day(outbox: OutboxReader, now_ms: int, made_ms: int) -> float:
+def grown_per_day(moved: Iterable[Moved], age_days: float) -> float:
     """Bytes a day by which the outbox grew in the last two days: what came less the attachments that went."""
-    rows = outbox.rates(now_ms // 60_000 - 2 * 24 * 60)
-    came = sum(one.bytes * {"in": 1, "pruned": -1}.get(one.what, 0) for one in rows)
+    came = sum(one.bytes * {"in": 1, "pruned": -1}.get(one.what, 0) for one in moved)
     # An outbox made an hour ago with a first load in it does not grow by 24 such loads a day.
-    return max(0, came) / max(1.0, min(2.0, (now_ms - made_ms) / 1000 / DAY_S))
+    return max(0, came) / max(1.0, min(2.0, age_days))

@@ -1,14 +1,12 @@
-"""Rates, the time that is left, and the disk's runway: plain arithmetic over sums by minute."""
+"""Rates, and the disk's runway: plain arithmetic over sums by minute."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.inspection.rates import eta_s, per_second, runway
+from pipeline.inspection.rates import per_second, runway
 
 NOW_MS = 1_700_000_040_000
 MINUTE = NOW_MS // 60_000
@@ -44,25 +42,6 @@ def test_a_rate_is_never_below_zero_nor_above_all_that_there_is(
 ) -> None:
     rate = per_second(minutes, window_s, NOW_MS, age_s)
     assert 0 <= rate <= sum(minutes.values()) / max(1.0, min(window_s, age_s)) + 1e-9
-
-
-def rates(minute: float, hour: float) -> dict[str, Any]:
-    return {"minute": {"receipt": {"bytes_s": minute}}, "hour": {"receipt": {"bytes_s": hour}}}
-
-
-@pytest.mark.parametrize(
-    ("waiting", "minute", "hour", "expected"),
-    [(0, 0, 0, 0.0), (100, 10, 1, 10.0), (100, 0, 2, 50.0), (100, 0, 0, None)],
-)
-def test_the_time_that_is_left_follows_the_newest_rate_there_is(
-    waiting: int, minute: float, hour: float, expected: float | None
-) -> None:
-    assert eta_s(waiting, rates(minute, hour)) == expected
-
-
-def test_no_time_is_given_while_part_of_what_waits_may_not_leave() -> None:
-    assert eta_s(100, rates(10, 10), moves=False) is None
-    assert eta_s(0, rates(10, 10), moves=False) == 0.0
 
 
 def test_the_runway_ends_where_enqueueing_ends() -> None:
