@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader
 
+from pipeline.inspection.trouble import worst_first
 from workers.console.figures import NONE, Figures
 from workers.console.headline import headline
 from workers.console.words import LANGUAGES, NAMES, script_words, words
@@ -42,6 +43,7 @@ def make_environment() -> Environment:
         auto_reload=False,
     )
     made.globals.update(languages=LANGUAGES, language_names=NAMES, at=value_at, stretches=stretches)
+    made.globals["worst_first"] = worst_first
     return made
 
 
@@ -102,23 +104,23 @@ def _filled(said: str, value: str) -> str:
     return before + value + rest.partition("}")[2]
 
 
-def stretches(turns: Sequence[Mapping[str, Any]], state: str, now_ms: int) -> list[Stretch]:
-    """The last 24 hours of the link from its turns (newest first; one from before says how it was at first).
-    Before a first turn it was the other way round: only a turn is kept."""
-    began_ms = now_ms - _DAY_MS
-    found: list[Stretch] = []
-    until_ms, seen = now_ms, state if state in ("up", "down") else ""
+def stretches(turns: Sequence[Mapping[str, Any]], link: Mapping[str, Any], now_ms: int) -> list[Stretch]:
+    """The last 24 hours of the link, oldest first, from its turns (newest first; one from before says how it
+    was at first). Before the very first turn nothing is known, nor since a worker that says nothing spoke last."""
+    began_ms, known_ms = now_ms - _DAY_MS, now_ms
+    if link["state"] not in ("up", "down"):
+        age_s = link.get("age_s")
+        known_ms = began_ms if age_s is None else max(began_ms, now_ms - int(age_s * 1000))
+    found = [_stretch("", known_ms, now_ms, began_ms)]
+    until_ms, state = known_ms, link["state"] if known_ms == now_ms else ""
     for turn in turns:
         if turn["what"] not in ("link up", "link down"):
             continue
-        to = str(turn["what"]).removeprefix("link ")
+        state = str(turn["what"]).removeprefix("link ")
         since_ms = min(until_ms, max(began_ms, int(turn["at_ms"])))
-        found.append(_stretch(seen if until_ms == now_ms else to, since_ms, until_ms, began_ms))
-        until_ms, seen = since_ms, "down" if to == "up" else "up"
-        if turn["at_ms"] <= began_ms:
-            break
-    if until_ms > began_ms:
-        found.append(_stretch(seen, began_ms, until_ms, began_ms))
+        found.append(_stretch(state, since_ms, until_ms, began_ms))
+        until_ms, state = since_ms, ""
+    found.append(_stretch(state, began_ms, until_ms, began_ms))
     return [one for one in reversed(found) if one.width > 0]
 
 

@@ -16,7 +16,10 @@ LANGUAGES = ("id", "en")
 #: How each language calls itself.
 NAMES = {"id": "Indonesia", "en": "English"}
 #: The first parts of keys that the scripts of the pages use.
-_IN_SCRIPTS = ("js.", "lane.", "link.", "throttle.", "alarm.")
+_IN_SCRIPTS = (
+    *("js.", "lane.", "link.up", "link.down", "link.not running", "link.unknown"),
+    *("throttle.down", "throttle.ramp", "throttle.steady", "throttle.yield", "throttle.measure"),
+)
 _WORDS = {"en": MappingProxyType(_EN), "id": MappingProxyType(_ID)}
 
 
