@@ -1,4 +1,4 @@
-"""The console's pages out of templates: all escaped, in one of two languages, with figures as people write them.
+"""The console's pages out of templates: all escaped, in one of two languages, figures as people write them.
 
 A figure that moves is written once, in the template, by its path in the document and how it is shown;
 `static/live.js` finds both beside it (`data-live`, `data-as`) and goes on with the next document.
@@ -106,7 +106,7 @@ def _filled(said: str, value: str) -> str:
 
 def stretches(turns: Sequence[Mapping[str, Any]], link: Mapping[str, Any], now_ms: int) -> list[Stretch]:
     """The last 24 hours of the link, oldest first, from its turns (newest first; one from before says how it
-    was at first). Before the very first turn nothing is known, nor since a worker that says nothing spoke last."""
+    was at first). Nothing is known before the very first turn, nor since a worker fell silent."""
     began_ms, known_ms = now_ms - _DAY_MS, now_ms
     if link["state"] not in ("up", "down"):
         age_s = link.get("age_s")

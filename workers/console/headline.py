@@ -1,7 +1,7 @@
 """Inspection, pure: a side in one sentence: what waits, since when, why, and until when.
 
-The console shows it first, and reads it out when it changes. Of a document of `titian depth`; names that an older
-document lacks are passed over.
+The console shows it first, and reads it out when it changes. Of a document of `titian depth`; names that
+an older document lacks are passed over.
 """
 
 from __future__ import annotations
