@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import re
+import shutil
+import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +20,14 @@ from starlette.applications import Starlette
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.folder import Folder, open_folder
 from pipeline.testing.clock import ManualClock
+from tests.unit.cli_rig import Sides
 from workers.console.app import make_app
 from workers.console.auth import Access
 from workers.console.passwords import hash_password, hash_token
 from workers.console.side import Side
 from workers.console.users import Role, Token, User, UserFile
 from workers.looking import look
+from workers.making import admit_region, make_center, make_region
 from workers.watching import Watching
 
 ORIGIN = "http://127.0.0.1:6381"
@@ -125,3 +131,21 @@ def console_of(folder: Path, looked: bool = True) -> Console:
     if looked:
         console.watching.look()
     return console
+
+
+@cache
+def _made() -> Path:
+    """Both sides, made once in a process: nothing runs on them, and every test gets a copy."""
+    place = Path(tempfile.mkdtemp(prefix="titian-console-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    center = make_center(place / "center", "127.0.0.1:6380", "")
+    admit_region(center, "1806", place / "1806.join", again=False, address="127.0.0.1:6380")
+    make_region(place / "region", place / "1806.join")
+    return place
+
+
+def copied_sides(to: Path) -> Sides:
+    """A center and its region 1806."""
+    for side in ("center", "region"):
+        shutil.copytree(_made() / side, to / side)
+    return Sides(to / "center", to / "region")

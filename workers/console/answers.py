@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
+from jinja2 import Environment
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -43,7 +45,7 @@ class Answers:
 
     def __init__(self, side: Side) -> None:
         self.side, self.assets = side, Assets()
-        self._environment = make_environment()
+        self._environment = _environment()
         self._version = version("titian")
 
     def page(self, request: Request, template: str, answer_status: int = 200, **variables: Any) -> Response:
@@ -107,6 +109,12 @@ class Answers:
             "lanes": [lane.label for lane in Lane],
             "done": _done(request.query_params),
         }
+
+
+@cache
+def _environment() -> Environment:
+    """Templates are compiled once in a process."""
+    return make_environment()
 
 
 def language_for(request: Request) -> str:

@@ -97,9 +97,11 @@ class Documents:
             return history(hours, at_ms, chosen, watch, every)
 
     def turns(self, hours: int, limit: int = 1_000) -> list[dict[str, Any]]:
-        """When the link and the throttle turned, newest first."""
+        """When the link and the throttle turned, newest first; last, how the link was before that."""
+        since_ms = now_ms() - hours * _HOUR_MS
         with seen(self.side) as watch:
-            found = watch.turns(now_ms() - hours * _HOUR_MS, limit=limit)
+            found = watch.turns(since_ms, limit=limit)
+            found += [one for one in watch.turns(0, "link %", limit=limit + 1) if one.at_ms < since_ms][:1]
         return [{"at_ms": one.at_ms, "what": one.what, "detail": one.detail} for one in found]
 
     def dead(self, lane: str | None, region: str | None, limit: int) -> dict[str, Any]:
