@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.adapters.outbox_sqlite import SqliteOutbox
 from pipeline.region import open_outbox
 from pipeline.sample import sample_lines
+from schemas.feed import FactGroup
+from schemas.identity import PacketId
+from schemas.verdicts import Reason, Status
 from tests.faults.faults_rig import depth, titian
 from tests.sides_rig import everything_is_back, two_sides, until
+from tests.unit.outbox_rig import SMALL_DISK
 
 
 @pytest.mark.timeout(110)
@@ -25,6 +30,26 @@ def test_a_paused_lane_waits_and_says_why_while_the_others_go(tmp_path: Path) ->
         why = "lane biometric is paused by sari (office hours)"
         assert f"held: {why}" in titian("depth", *data).out
         assert why in titian("trace", str(large[0]), *data).out
-        assert titian("resume", "biometric", *data).code == 0
+        refuse(sides.region.path, large[0])
+        assert str(large[0]) in titian("dead", "list", *data).out
+        tried = titian("dead", "retry", str(large[0]), "--reason", "center updated", *data)
+        assert (tried.code, tried.out) == (0, "1 packet waiting to be sent again\n")
+        assert titian("resume", "biometric", "--reason", "evening", *data).code == 0
         everything_is_back(sides, plain + large)
         assert titian("resume", "biometric", *data).code == 1
+        acts = titian("audit", "--json", *data).json["acts"]
+        assert [(one["what"], one["target"], one["reason"]) for one in acts] == [
+            ("resume", "biometric", "evening"),
+            ("retry", str(large[0]), "center updated"),
+            ("pause", "biometric", "office hours"),
+        ]
+        assert acts[-1]["who"] == "sari"
+        assert titian("audit", "--check", *data).code == 0
+
+
+def refuse(folder: Path, packet: PacketId) -> None:
+    """As if an older center had refused it, before anything that it said of other packets."""
+    outbox = SqliteOutbox(folder, SMALL_DISK)
+    span = ((packet.seq, packet.seq + 1),)
+    outbox.settle([(1, FactGroup(packet.epoch, Status.REFUSED, (Reason("unreadable"),), span, b""))], 0, 1)
+    outbox.close()
