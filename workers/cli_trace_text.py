@@ -22,7 +22,8 @@ def trace_text(found: dict[str, Any]) -> Iterator[str]:
 def _packet(packet: dict[str, Any]) -> Iterator[str]:
     state = "LOST" if packet.get("lost") else packet["state"]
     yield f"{packet['id']}  {state}: {packet['meaning']}"
-    yield f"  {packet['kind'] or 'kind not known yet'}, lane {packet['lane']}, {size(packet['size'])}"
+    if packet["lane"]:
+        yield f"  {packet['kind'] or 'kind not known yet'}, lane {packet['lane']}, {size(packet['size'])}"
     if packet["recorded_ms"] is not None:
         yield f"  recorded {when(packet['recorded_ms'])}"
     for reason in packet["reasons"]:
@@ -37,4 +38,5 @@ def _packet(packet: dict[str, Any]) -> Iterator[str]:
         yield f"  {label}: {clean(packet['why'])}"
     for event in packet["history"]:
         detail = f"  {clean(event['detail'])}" if event["detail"] else ""
-        yield f"  {when(event['at_ms'])}  {event['what']}{detail}"
+        place = f" at the {event['place']}" if event.get("place") else ""
+        yield f"  {when(event['at_ms'])}  {event['what']}{place}{detail}"

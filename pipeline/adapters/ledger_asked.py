@@ -36,15 +36,17 @@ class LedgerAsked:
 
     def rebuild_of(self, region: str) -> Rebuild | None:
         """How that region's rebuild stands; `None` where it has not said anything yet."""
+        want = self.want_of(region)
+        return None if want is None else Rebuild(want.back, want.clock_ms, want.fresh)
+
+    def want_of(self, region: str) -> Want | None:
+        """What that region said last; `None` where that is nothing, or does not read."""
         with self._store.read() as connection:
             packed = connection.execute(select(REGION.c.want).where(REGION.c.code == region)).scalar()
-        if packed is None:
-            return None
         try:
-            want = unpack_message(Want, packed)
+            return None if packed is None else unpack_message(Want, packed)
         except SchemaError:  # another version wrote it; it is repeated within seconds
             return None
-        return Rebuild(want.back, want.clock_ms, want.fresh)
 
     def record_now(self, region: str, nik: str) -> RecordChange | None:
         """The region's record of that citizen with its head, if there is one that can be read."""

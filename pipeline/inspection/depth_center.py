@@ -17,7 +17,7 @@ from pipeline.inspection.trouble import Limits
 from schemas.lanes import Lane
 
 if TYPE_CHECKING:  # a region does not load the center's database library
-    from pipeline.adapters.ledger_reader import LedgerReader
+    from pipeline.adapters.ledger_reader import Counts, LedgerReader
 
 
 def center_depth(
@@ -45,17 +45,8 @@ def center_depth(
         "side": "center",
         "at_ms": now_ms,
         "ages": {"counts": 0.0},
-        "waiting": counts.incomplete,
-        "unverdicted": counts.unverdicted,
-        "dead": counts.refused,
-        "received": counts.received,
-        "records": counts.records,
-        "quarantined": counts.quarantined,
-        "oldest_unverdicted_ms": counts.oldest_unverdicted_ms,
-        "by_status": counts.by_status,
-        "lanes": {lane.label: {"received": counts.by_lane.get(lane.label, 0)} for lane in Lane},
+        **_counts(counts),
         "rates": _center_rates(minutes, now_ms, over.began_ms),
-        "counters": {"bytes_twice": 0} | counts.counters,
         **announced_json(one.announced for one in chosen),
         "lost": sum(one.lost for one in chosen),
         "running": running,
@@ -65,6 +56,21 @@ def center_depth(
     }
     found["alarms"] = center_alarms(found)
     return found
+
+
+def _counts(counts: Counts) -> dict[str, Any]:
+    return {
+        "waiting": counts.incomplete,
+        "unverdicted": counts.unverdicted,
+        "dead": counts.refused,
+        "received": counts.received,
+        "records": counts.records,
+        "quarantined": counts.quarantined,
+        "oldest_unverdicted_ms": counts.oldest_unverdicted_ms,
+        "by_status": counts.by_status,
+        "lanes": {lane.label: {"received": counts.by_lane.get(lane.label, 0)} for lane in Lane},
+        "counters": {"bytes_twice": 0} | counts.counters,
+    }
 
 
 def _of_all(regions: Sequence[Mapping[str, Any]], restraint: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pipeline.inspection.trouble import Limits, trouble_of
+from pipeline.inspection.trouble import Limits, for_how_long, trouble_of
 from pipeline.region.rebuild import rebuild_json
 
 if TYPE_CHECKING:
@@ -70,6 +70,32 @@ def health_json(want: Want | None, heard_ms: int | None, now_ms: int) -> dict[st
         "disturbed": list(said.disturbed),
         "age_s": max(0.0, (now_ms - heard_ms) / 1000),
     }
+
+
+def heard_text(want: Want | None, heard_ms: int | None, now_ms: int) -> str:
+    """When a region was heard, and what it said then of its link and of what waits there, in a clause."""
+    if heard_ms is None:
+        return "its region was never heard"
+    said = [f"its region was last heard {for_how_long((now_ms - heard_ms) / 1000)} ago"]
+    health = health_json(want, heard_ms, now_ms)
+    if health is not None:
+        if health["goodput_bytes_s"]:
+            said.append(f"its link carried {_size(health['goodput_bytes_s'])}/s")
+        waits = f"{health['waiting']:,} packets ({_size(health['waiting_bytes'])}) waited there"
+        said.append(waits if health["waiting"] else "nothing waited there")
+        if health["eta_s"]:
+            said.append(f"about {for_how_long(health['eta_s'])} at its rate")
+    return ", ".join(said)
+
+
+def _size(count: float) -> str:
+    return (
+        f"{count / 1e6:,.1f} MB"
+        if count >= 1e6
+        else f"{count / 1e3:,.0f} kB"
+        if count >= 1e3
+        else f"{count:.0f} B"
+    )
 
 
 def held_json(hold: Hold | None, now_ms: int) -> dict[str, Any] | None:

@@ -7,9 +7,11 @@ for, it is found under the one by which it is here. Of one that is not here it i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pipeline.inspection.reasons import reasons_json
+from pipeline.inspection.regions import heard_text, held_json
 from pipeline.inspection.why import center_why, missing_why
 from pipeline.lifecycle import MEANING
 from schemas.identity import PacketId
@@ -39,7 +41,7 @@ class Looking:
             part = self._trace.arriving(name)
             if told is not None or part is not None:
                 found.append(self._missing(name, told, part))
-        return found
+        return found or self._spoken_of(packet)
 
     def of_citizen(self, nik: str) -> list[dict[str, Any]]:
         """A citizen's packets, those that are announced last."""
@@ -58,15 +60,7 @@ class Looking:
             return f"{query}: region {query.region} was never admitted"
         if region.last_seen_ms is None:
             return f"{query} is not here: region {query.region} was never heard"
-        if self._is_over(query):
-            return f"{query} was recorded and is lost: {missing_why(None, None, True, '')}"
-        heard = f"the region was {self._heard(query.region)}"
-        newest = self._trace.names(query)[-1]
-        if newest != query:
-            return f"{query} is {newest} now, which is not here yet; {heard}, look there why it waits"
-        if query.epoch == region.epoch and query.seq <= region.highest_seq:
-            return f"{query} is recorded at the region and not here yet; {heard}, look there why it waits"
-        return f"{query} is not here, and the region has not spoken of it; {heard}"
+        return f"{query} is not here, and the region has not spoken of it; {self._heard(query.region)}"
 
     # --- inside ---------------------------------------------------------------------------------
 
@@ -79,8 +73,40 @@ class Looking:
 
     def _heard(self, code: str) -> str:
         region = next(one for one in self._ledger.regions() if one.code == code)
-        heard_s = max(0, self._now_ms - (region.last_seen_ms or self._now_ms)) // 1000
-        return f"last heard {heard_s:,} s ago"
+        heard = heard_text(self._ledger.want_of(code), region.last_seen_ms, self._now_ms)
+        held = held_json(self._ledger.holds().get(code), self._now_ms)
+        if held is None:
+            return heard
+        who = f" by {held['who']}" if held["who"] else ""
+        return f"{heard}; it is held here{who}{': ' + held['reason'] if held['reason'] else ''}"
+
+    def _spoken_of(self, packet: PacketId) -> list[dict[str, Any]]:
+        """Of a packet of which nothing came, and which was never announced: what its number alone says."""
+        region = next((row for row in self._ledger.regions() if row.code == packet.region), None)
+        newest = self._trace.names(packet)[-1]
+        over = region is not None and self._is_over(packet)
+        now = region is not None and newest.epoch == region.epoch and newest.seq <= region.highest_seq
+        if not (over or now or newest != packet):
+            return []
+        return [
+            {
+                **dict.fromkeys(("recorded_ms", "received_ms", "verdict_ms", "fact_no")),
+                **dict.fromkeys(("lane", "kind", "digest"), ""),
+                "id": str(packet),
+                "size": 0,
+                "state": "LOST" if over else "RECORDED",
+                "meaning": "it was recorded, and is lost"
+                if over
+                else "its region has recorded it; it is not here yet",
+                "final": False,
+                "reasons": [],
+                **self._other_names(packet),
+                "why": missing_why(None, None, over, self._heard(packet.region)),
+                "history": [],
+                "lost": over,
+                "held_bytes": 0,
+            }
+        ]
 
     def _other_names(self, packet: PacketId) -> dict[str, Any]:
         names = self._trace.names(packet)
@@ -114,7 +140,7 @@ class Looking:
         known = told or part
         assert known is not None
         over = self._is_over(name)
-        heard = f"region {name.region}, which knows why, was {self._heard(name.region)}"
+        heard = self._heard(name.region)
         held = None if part is None else (part.held, part.size)
         told_ms = None if told is None else told.told_ms
         meaning = "its region has said that it exists" if told else "a part of it is here"
@@ -134,7 +160,7 @@ class Looking:
             "fact_no": None,
             **self._other_names(name),
             "why": missing_why(told_ms, held, over, heard),
-            "history": [] if told_ms is None else [{"at_ms": told_ms, "what": "announced", "detail": ""}],
+            "history": _steps(None if told is None else told.at_ms, [(told_ms, "announced", "")]),
             "lost": over,
             "held_bytes": 0 if part is None else part.held,
         }
@@ -142,7 +168,20 @@ class Looking:
 
 def _history(row: PacketRow, events: list[EventRow]) -> list[dict[str, Any]]:
     """Its events; the usual verdict has none (it costs nothing so): it is added from the row."""
-    shown = [{"at_ms": one.at_ms, "what": one.what, "detail": one.detail} for one in events]
-    if row.verdict_ms is not None and row.status.name not in [one.what for one in events]:
-        shown.append({"at_ms": row.verdict_ms, "what": row.status.name, "detail": ""})
-    return sorted(shown, key=lambda one: int(str(one["at_ms"])))
+    shown: list[tuple[int | None, str, str]] = [(one.at_ms, one.what, one.detail) for one in events]
+    if row.status.name not in [one.what for one in events]:
+        shown.append((row.verdict_ms, row.status.name, ""))
+    return _steps(row.at_ms, shown)
+
+
+def _steps(recorded_ms: int | None, here: Iterable[tuple[int | None, str, str]]) -> list[dict[str, Any]]:
+    """What happened, each with its place: it was recorded at the region (by its clock), all else here."""
+    found = [
+        {"at_ms": at_ms, "what": what, "detail": detail, "place": "center"}
+        for at_ms, what, detail in here
+        if at_ms is not None
+    ]
+    found.sort(key=lambda one: int(str(one["at_ms"])))
+    if recorded_ms is not None:
+        found.insert(0, {"at_ms": recorded_ms, "what": "recorded", "detail": "", "place": "region"})
+    return found

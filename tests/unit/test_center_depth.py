@@ -178,4 +178,4 @@ def test_the_table_puts_the_region_in_trouble_first(rig: Rig) -> None:
     rig.clock.ms += 20_000
     shown = regions_text(depth(rig)["regions"]).splitlines()
     assert [line.split()[0] for line in shown] == ["region", REGION, "1101"]
-    assert "  312  1 h  30 kB/s, 640/600 ms, 3 cuts  20 s ago    0.2.0    its oldest packet has" in shown[1]
+    assert "  312   1 h  30 kB/s, 640/600 ms, 3 cuts  20 s ago    0.2.0    its oldest packet has" in shown[1]

@@ -12,14 +12,15 @@ from pipeline.adapters.outbox_reader import OutboxReader
 from pipeline.adapters.outbox_sqlite import SqliteOutbox
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.adapters.registry_sqlite import create_registry
+from pipeline.center.holding import Hold
 from pipeline.errors import NotFound
 from pipeline.inspection.running import LinkState
 from pipeline.inspection.trace import center_trace, region_trace
 from pipeline.ports import EntryId
 from schemas.identity import PacketId
 from schemas.lanes import Lane
-from schemas.messages import Run
-from tests.unit.ledger_rig import REGION, Rig, face, packet
+from schemas.messages import Health, Run
+from tests.unit.ledger_rig import EPOCH, REGION, Rig, face, packet
 from tests.unit.losses_rig import FIRST, SECOND, THIRD, speak, tell
 from tests.unit.outbox_rig import draft, new_outbox
 from tests.unit.test_ledger_announced import announce
@@ -79,13 +80,15 @@ def test_what_was_announced_in_an_epoch_that_is_over_is_lost(rig: Rig) -> None:
     assert "not arrived yet" not in one["why"]
     assert "lost: its epoch is over and it never came" in one["why"]
     assert f"{name(FIRST, 2)}  LOST: " in text(rig, FIRST, 2)
-    with pytest.raises(NotFound, match="was recorded and is lost"):
-        traced(rig, FIRST, 4)
+    (one,) = traced(rig, FIRST, 4)
+    assert (one["lost"], one["state"], one["size"]) == (True, "LOST", 0)
+    assert f"{name(FIRST, 4)}  LOST: it was recorded, and is lost" in text(rig, FIRST, 4)
     with pytest.raises(NotFound, match="the region has not spoken of it"):
         traced(rig, FIRST, 5)
     tell(rig, SECOND, Run(epoch=FIRST, old=4, new=1))  # its region has it after all
-    with pytest.raises(NotFound, match=f"is {name(SECOND, 1)} now"):
-        traced(rig, FIRST, 4)
+    (one,) = traced(rig, FIRST, 4)
+    assert (one["lost"], one["state"], one["now_id"]) == (False, "RECORDED", name(SECOND, 1))
+    assert "not arrived yet; its region was last heard 0 s ago" in one["why"]
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["announced", "not announced"])
@@ -104,6 +107,34 @@ def test_of_a_packet_that_came_in_part_it_is_said_how_much(rig: Rig, told: bool)
     rig.step(rig.chunk(1, stored, 20_000, len(stored), epoch=FIRST))
     (one,) = traced(rig, FIRST, 1)
     assert (one["state"], one["held_bytes"]) == ("RECEIVED_AT_CENTRAL", len(stored))
+
+
+HEALTH = Health(waiting=312, waiting_kib=41_000, goodput_bytes_s=30_000, eta_s=840)
+
+
+def test_of_a_packet_that_is_not_here_its_regions_own_words_say_why(rig: Rig) -> None:
+    speak(rig, FIRST, 4)
+    rig.step(rig.want(epoch=FIRST, highest_seq=4, health=HEALTH))
+    rig.clock.ms += 20_000
+    (one,) = traced(rig, FIRST, 4)
+    assert (one["state"], one["lost"], one["history"]) == ("RECORDED", False, [])
+    assert one["why"] == (
+        "not arrived yet; its region was last heard 20 s ago, its link carried 30 kB/s, "
+        "312 packets (42.0 MB) waited there, about 14 min at its rate"
+    )
+    rig.ledger.hold(REGION, Hold(None, 60.0, None, "a backup", "ana", 7), 7)
+    (one,) = traced(rig, FIRST, 4)
+    assert one["why"].endswith("; it is held here by ana: a backup")
+    with pytest.raises(NotFound, match="has not spoken of it; its region was last heard 20 s ago"):
+        traced(rig, FIRST, 5)
+
+
+def test_each_step_says_where_it_was(rig: Rig) -> None:
+    rig.take(packet(1))
+    (one,) = center_trace(rig.ledger.reader, PacketId(REGION, EPOCH, 1), rig.clock.ms)["packets"]
+    steps = [(step["what"], step["place"]) for step in one["history"]]
+    assert (steps[0], steps[-1]) == (("recorded", "region"), (one["state"], "center"))
+    assert {place for _, place in steps[1:]} == {"center"}
 
 
 # --- the region -----------------------------------------------------------------------------------
