@@ -119,8 +119,9 @@ def _environment() -> Environment:
 
 def language_for(request: Request) -> str:
     """`id` or `en`: as asked for, as kept, or as the browser likes."""
-    chosen = request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE) or ""
-    return chosen if chosen in LANGUAGES else language_of(request.headers.get("accept-language", ""))
+    wanted = (request.query_params.get("lang"), request.cookies.get(LANGUAGE_COOKIE))
+    chosen = next((one for one in wanted if one in LANGUAGES), None)
+    return chosen or language_of(request.headers.get("accept-language", ""))
 
 
 def back_of(request: Request, asked: str | None = None) -> str:
