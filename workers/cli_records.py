@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from workers.cli_dead import dead
 
 if TYPE_CHECKING:
     from pipeline.adapters.folder import Folder
+    from pipeline.errors import StoreDamaged
     from pipeline.inspection.records import OneRecord
     from workers.looking import CenterLook, RegionLook
 
@@ -101,12 +102,17 @@ def _list(
     if count and not as_json:
         print(total)
         return
-    found = [] if count else list(_some(store, folder, region, limit))
+    damaged: list[str] = []
+    found = [] if count else list(_some(store, folder, region, limit, lambda why: damaged.append(str(why))))
     if as_json:
         document: dict[str, Any] = {"version": 1, "side": folder.settings.side, "count": total}
         render.print_json(document if count else document | {"records": [one.to_json() for one in found]})
-        return
-    _table(found, total)
+    else:
+        _table(found, total)
+    for why in damaged:
+        note(f"titian: {render.clean(why)}")
+    if damaged:
+        no()
 
 
 def _fetch(store: RegionLook | CenterLook, nik: str, out: Path | None, timeout_s: float | None) -> None:
@@ -125,14 +131,18 @@ def _count(store: RegionLook | CenterLook, region: str | None) -> int:
 
 
 def _some(
-    store: RegionLook | CenterLook, folder: Folder, region: str | None, limit: int
+    store: RegionLook | CenterLook,
+    folder: Folder,
+    region: str | None,
+    limit: int,
+    damaged: Callable[[StoreDamaged], object],
 ) -> Iterable[OneRecord]:
     from pipeline.inspection.records import center_records, region_records
     from workers.looking import CenterLook
 
     if isinstance(store, CenterLook):
         return center_records(store.ledger, region=region, limit=limit)
-    return region_records(store.registry, folder.settings.region, limit)
+    return region_records(store.registry, folder.settings.region, limit, damaged)
 
 
 def _table(found: list[OneRecord], total: int) -> None:

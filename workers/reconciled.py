@@ -153,6 +153,8 @@ def _done(mend: Mend, n: int, repaired: int, *, dry_run: bool) -> str:
     what = f"{n:,} {_NEW.get(mend, mend.value)}"
     if mend is Mend.SUSPECT:
         return what if dry_run else f"{what}: nothing is sent until that is resolved (`titian depth`)"
+    if mend is Mend.DROPPED:
+        return f"{what}: left as they are"
     if mend in LEFT:
         return f"{what}: they need a person"
     return f"{what}: not repaired, this is a dry run" if dry_run else f"{what}: {repaired:,} {mend.value}"

@@ -6,7 +6,7 @@ audit.ndjson    0600, only ever added to; a line is written, and on the disk, be
 
 Several processes write (the console, the command line): an exclusive `flock` on the file, for as long as a
 line takes. A line that a power cut tore stays as it is, and the next one is bound to it: nothing is undone.
-Why a file and not a table: docs/decisions/0012-an-audit-log-is-a-file-with-a-chain.md.
+Why a file and not a table: docs/decisions/0012-the-audit-log-is-a-chain-of-lines.md.
 """
 
 from __future__ import annotations

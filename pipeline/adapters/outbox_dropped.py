@@ -95,7 +95,7 @@ def _dead(db: apsw.Connection, packet: PacketId) -> _Row:
         )
     if not dead:
         raise NotFound(f"{packet} is not dead: `titian trace {packet}` says what it is")
-    return _Row(*row[:-1], status is None)
+    return _Row._make((*row[:-1], status is None))
 
 
 def _what_is_there(db: apsw.Connection, seq: int, row: _Row) -> Iterator[bytes]:

@@ -121,6 +121,11 @@ class RegistryReader:
         query = f"SELECT {_COLUMNS} FROM record WHERE id > ? ORDER BY id LIMIT ?"
         return map(_record, self._database.rows(query, (after, limit), tuple))
 
+    def records_or_damage(self, limit: int, after: int = 0) -> list[tuple[int, Record | StoreDamaged]]:
+        """The same with their `id`, and in place of one that does not read what is wrong with it."""
+        query = f"SELECT {_COLUMNS} FROM record WHERE id > ? ORDER BY id LIMIT ?"
+        return [(row[0], _or_damage(row)) for row in self._database.rows(query, (after, limit), tuple)]
+
     def cursors(self) -> Cursors:
         """How far the region has got in the center's two sequences."""
         with self._database.read() as db:
@@ -188,6 +193,13 @@ class RegistryReader:
             (since_minute,),
             RegistryRate._make,
         )
+
+
+def _or_damage(row: Any) -> Record | StoreDamaged:
+    try:
+        return _record(row)
+    except StoreDamaged as why:
+        return why
 
 
 def _record(row: Any) -> Record:

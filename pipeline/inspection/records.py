@@ -65,15 +65,26 @@ class OneRecord:
 # --- the region -----------------------------------------------------------------------------------
 
 
-def region_records(registry: RegistryReader, region: str, limit: int) -> Iterator[OneRecord]:
-    """The first `limit` records, in the order in which they first came."""
+def region_records(
+    registry: RegistryReader, region: str, limit: int, damaged: Callable[[StoreDamaged], object] | None = None
+) -> Iterator[OneRecord]:
+    """The first `limit` records, in the order in which they first came. One that does not read is passed over
+    and told to `damaged`; without that it ends the listing (`StoreDamaged`)."""
     after = 0
     while limit > 0:
-        page = list(registry.records(min(limit, _PAGE), after))
+        page = registry.records_or_damage(min(limit, _PAGE), after)
         if not page:
             return
-        yield from (_held(one, region) for one in page)
-        after, limit = page[-1].id, limit - len(page)
+        for after, one in page:  # noqa: B007 - from where the next page goes on
+            try:
+                if isinstance(one, StoreDamaged):
+                    raise one
+                yield _held(one, region)
+            except StoreDamaged as why:
+                if damaged is None:
+                    raise
+                damaged(why)
+        limit -= len(page)
 
 
 def region_record(

@@ -210,6 +210,19 @@ def test_records_are_counted_listed_and_limited(titian: Titian, crossed: Sides, 
     assert titian("records", "--data", folder, "--nik", nik(50)).code == 1
 
 
+def test_a_damaged_record_is_passed_over_and_said_and_the_others_are_listed(
+    titian: Titian, crossed: Sides
+) -> None:
+    db = apsw.Connection(str(crossed.region / "registry.db"))
+    db.execute("UPDATE record SET head = CAST(x'00000005' || 'x' AS BLOB) WHERE id = 2")
+    db.close()
+    for as_json in ((), ("--json",)):
+        found = titian("records", "--data", crossed.region, *as_json)
+        assert found.code == 1
+        assert f"The record of {nik(2)} does not read".lower() in found.err.lower()
+        assert [nik(n) in found.out for n in (1, 2, 3)] == [True, False, True]
+
+
 @pytest.mark.parametrize("side", ["region", "center"])
 def test_a_record_and_its_attachments_come_out_byte_for_byte(
     titian: Titian, crossed: Sides, tmp_path: Path, side: str
