@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from pipeline.adapters.folder import Folder
 from pipeline.adapters.notices_file import NoticesFile
 from pipeline.adapters.watch_store import WatchReader, WatchStore
-from pipeline.errors import StoreDamaged
+from pipeline.errors import StoreDamaged, UsageError
 from pipeline.inspection.notice import STATE, notice_document
 from pipeline.inspection.notice_causes import causes
 from pipeline.inspection.notice_own import Notices
@@ -50,7 +50,7 @@ class NoticePart:
         self._written: dict[str, Any] = {}
 
     def saw(self, document: Mapping[str, Any]) -> None:
-        """See `Part`. Raises `StoreDamaged` (people's own notices do not read), `OSError`."""
+        """See `Part`. Raises `StoreDamaged` (people's own notices do not read), `UsageError`."""
         now_ms = int(document["at_ms"])
         if not 0 <= now_ms - self._past_ms < PAST_MS:
             self._past, self._past_ms = past_of(self._seen, now_ms), now_ms
@@ -80,8 +80,12 @@ class NoticePart:
         from workers.notice_page.page import public, to_html, to_json
 
         shown, place = public(found), public_folder(self._folder)
-        write_public(place / JSON_NAME, to_json(shown))
-        write_public(place / PAGE_NAME, to_html(shown))
+        try:
+            place.mkdir(mode=0o755, exist_ok=True)
+            write_public(place / JSON_NAME, to_json(shown))
+            write_public(place / PAGE_NAME, to_html(shown))
+        except OSError as why:
+            raise UsageError(f"notice.folder: {place} cannot be written: {why.strerror}") from None
         self._written, self._written_ms = told, now_ms
 
 

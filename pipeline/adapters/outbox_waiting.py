@@ -18,13 +18,10 @@ from schemas.verdicts import Status
 
 _PAGE = 200
 _OPEN = tuple(int(one) for one in Status if not one.final)
-_NOT_SENT = (
-    "SELECT seq, lane, at_ms, status FROM packet WHERE seq > ? AND status IS NULL ORDER BY seq LIMIT ?"
-)
-_NOT_FINAL = (
-    "SELECT seq, lane, at_ms, status FROM packet WHERE seq > ? AND "
-    f"(status IS NULL OR status IN {_OPEN}) ORDER BY seq LIMIT ?"
-)
+#: What a person dropped has no bytes any more (`outbox_dropped`), and does not wait.
+_SELECT = "SELECT seq, lane, at_ms, status FROM packet WHERE seq > ? AND pruned_ms IS NULL"
+_NOT_SENT = f"{_SELECT} AND status IS NULL ORDER BY seq LIMIT ?"
+_NOT_FINAL = f"{_SELECT} AND (status IS NULL OR status IN {_OPEN}) ORDER BY seq LIMIT ?"
 
 
 class Waiting(NamedTuple):

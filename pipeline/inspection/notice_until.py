@@ -83,7 +83,10 @@ def say(
         return Until(expected_ms, 0, now_ms, _next_look_ms(before, now_ms, zone))
     stands = before if before is not None and (before.at_ms or 0) > now_ms and before.step_ms else None
     if expected_ms is None:
-        return stands or Until(None, 0, now_ms, _next_look_ms(before, now_ms, zone))
+        look_ms = _next_look_ms(before, now_ms, zone)
+        if before is not None and before.at_ms is None and before.look_ms == look_ms:
+            return before
+        return stands or Until(None, 0, now_ms, look_ms)
     expected_ms = max(expected_ms, now_ms + 1)
     step_ms = next((step for far, step in STEPS_MS if expected_ms - now_ms <= far), DAY_MS)
     if stands is not None and stands.at_ms is not None:
