@@ -18,6 +18,8 @@ from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.adapters.steering_file import minute_of_day, read_steering
 from pipeline.adapters.watch_store import WatchReader
 from pipeline.errors import NotFound, StoreDamaged
+from pipeline.inspection.alarms import center_alarms
+from pipeline.inspection.alarms_since import STATE, with_since
 from pipeline.inspection.custody import Beside
 from pipeline.inspection.depth import region_depth, until_empty
 from pipeline.inspection.depth_center import center_depth
@@ -56,7 +58,7 @@ class RegionLook:
     def depth(self) -> dict[str, Any]:
         """The document of `titian depth`."""
         link, now_ms = link_of(self.folder), SystemClock().now_ms()
-        return region_depth(
+        found = region_depth(
             self.outbox,
             self.registry,
             link,
@@ -71,6 +73,7 @@ class RegionLook:
             ),
             around=around_of(self.folder, now_ms),
         )
+        return found | {"alarms": since(self.folder, found["alarms"])}
 
     def left(self) -> tuple[int, int]:
         """(`waiting`, `unverdicted`)."""
@@ -92,7 +95,7 @@ class CenterLook:
         runs, now_ms = is_running(self.folder), SystemClock().now_ms()
         restraint = read_restraint(self.folder.run, now_ms) if runs else None
         told = self.folder.settings.alarms
-        return center_depth(
+        found = center_depth(
             self.ledger,
             running=runs,
             now_ms=now_ms,
@@ -101,10 +104,22 @@ class CenterLook:
             limits=Limits(told.silent_s, told.old_s, told.runway_days),
             titian=version("titian"),
         )
+        return found | {"alarms": since(self.folder, center_alarms(found, told))}
 
     def left(self) -> tuple[int, int]:
         """(`waiting`, `unverdicted`)."""
         return until_empty(None, self.ledger, self.only)
+
+
+def since(folder: Folder, alarms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same alarms, each with since when the watching process has seen it."""
+    if not alarms:
+        return alarms
+    watch = WatchReader(folder.path)
+    try:
+        return with_since(alarms, watch.get(STATE))
+    finally:
+        watch.close()
 
 
 def look(folder: Folder, only: str | None = None) -> RegionLook | CenterLook:
