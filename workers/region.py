@@ -28,7 +28,7 @@ from workers.deathsig import die_with_parent
 from workers.logs import log
 from workers.nudges import follow
 from workers.region_said import Said
-from workers.slices import Ended, Slice
+from workers.slices import Ended, Slice, did
 from workers.upkeep import keepers, start
 from workers.wiring import broker_url, region_pipeline
 
@@ -75,6 +75,7 @@ class RegionSide:
             self.on_full()
             raise
         _count(self.pulled, frames=done.frames, facts=done.facts, records=done.records)
+        _count(self.pulled, packets=done.facts, bytes=done.bytes)
         if done.frames:
             self.wake.set()
         if done.waits == SETTLING:
@@ -129,10 +130,7 @@ def _resident(
         wake=side.wake if task == PUSH else None,
         tick=folder.run / f"{short}.tick",
     ).run()
-    did = {
-        name: value - before.get(name, 0) for name, value in counts.items() if value != before.get(name, 0)
-    }
-    if did:
-        log(short).info("slice", ended=ended.name.lower(), s=round(side.clock.now_s() - started, 3), **did)
+    if done := did(before, counts):
+        log(short).info("slice", ended=ended.name.lower(), s=round(side.clock.now_s() - started, 3), **done)
     if ended is Ended.TIME_UP:
         follow(app, task)
