@@ -128,6 +128,8 @@ def _link(link: dict[str, Any]) -> str:
     down = f" for {span(link['down_for_s'])}" if link["state"] == "down" else ""
     held = f" for {span(link['held_for_s'])} more (asked again every 30 s)" if link.get("held_for_s") else ""
     waits = f", waits for: {link['waits']}{held}" if link["waits"] else ""
+    if link.get("hold_why"):
+        waits += f"; the center says: {clean(link['hold_why'])}"
     return (
         f"link: {link['state']}{down}, {size(link['in_flight_bytes'] or 0)} of "
         f"{size(link['window_bytes'] or 0)} in flight, "

@@ -12,6 +12,7 @@ _SHOWN = (
     "down_for_s",
     "waits",
     "held_for_s",
+    "hold_why",
     "session",
     "superseded",
     "refusal",

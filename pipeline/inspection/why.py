@@ -92,6 +92,8 @@ def _link(link: LinkState) -> str:
         said = WAITS.get(waits, waits)
         if waits == HELD and link.value("held_for_s"):
             said += f" for {link.value('held_for_s'):,.0f} s more"
+        if waits in (HELD, "receipt window") and link.value("hold_why"):
+            said += f": {link.value('hold_why')}"
         return f"the link is up; {said} ({flight:,} of {window:,} B in flight)"
     return "the link is up and sends"
 

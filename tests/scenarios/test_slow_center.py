@@ -154,12 +154,33 @@ def test_depth_and_why_of_a_region_that_is_held_say_for_how_long(world: SlowWorl
     link = LinkState(running=True, said=said, age_s=0.0)
     depth = region_depth(outbox, registry, link, now_ms=said["at_ms"], free_bytes=0, low_water_bytes=0)
     assert "waits for: held by the center for 5" in depth_text(depth)
+    assert "the center says: the center is behind: its disk has 0 MiB left" in depth_text(depth)
     found = outbox.find(packet)
     assert found is not None
     why = region_why(outbox, link, found, (), said["at_ms"])
     outbox.close()
     registry.close()
     assert "the center asks to hold for 5" in why
+    assert "s more: the center is behind: its disk has" in why
+
+
+def test_a_person_holds_a_region_urgent_packets_go_and_it_ends_by_itself(world: SlowWorld) -> None:
+    now_ms = world.clock.now_ms()
+    hold = Hold(None, 60.0, now_ms + 120_000, "the night's backup", "ana", now_ms)
+    assert world.ledger.hold(world.region, hold, now_ms)
+    world.clock.advance(REPEAT_S + 1.0)
+    world.go_on(3)
+    assert set(world.go_on(30, record=1)) == {"held by the center"}
+    answer = world.push.speaker.answer
+    assert answer is not None
+    assert answer.hold_why == "the night's backup (ana)"
+    urgent = world.enqueue({**SMALL[-1], "lane": "urgent"})
+    world.go_on(1)
+    assert world.ledger.reader.packet(urgent) is not None
+    before = world.received
+    world.go_on(int(120 - REPEAT_S))
+    assert world.received > before, "it was not over at its time"
+    world.all_arrives_once()
 
 
 def test_what_a_person_has_set_for_a_region_stays_where_it_is_less(world: SlowWorld) -> None:
