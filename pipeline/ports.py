@@ -7,14 +7,16 @@ Times: `now_ms` is the wall clock in milliseconds (informative: it decides no or
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from schemas.asks import Answer
-from schemas.back import BackFrame
-from schemas.feed import FactGroup, RecordChange, Span
 from schemas.lanes import Lane
-from schemas.messages import Ask, Back, Since
 from schemas.ranges import Ranges
+
+if TYPE_CHECKING:  # who only looks at counts loads no models of messages
+    from schemas.asks import Answer
+    from schemas.back import BackFrame
+    from schemas.feed import FactGroup, RecordChange, Span
+    from schemas.messages import Ask, Back, Since
 
 
 class Clock(Protocol):

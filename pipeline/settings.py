@@ -6,16 +6,16 @@ An unknown key is an error that names the nearest known one. Environment: `TITIA
 from __future__ import annotations
 
 import difflib
+import os
 import shlex
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pipeline.errors import UsageError
 from schemas.limits import ATTACHMENT_BYTES_MAX, CHUNK_BYTES_MAX, PACKET_BYTES_MAX
@@ -169,13 +169,11 @@ class LogPart(_Part):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything that can be set. `side` says which half of the file counts. `mirror`: a folder on a second
     disk, where a region's packets are put as they are enqueued (empty: none)."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="TITIAN_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1]
     side: Literal["region", "center"]
@@ -193,17 +191,17 @@ class Settings(BaseSettings):
     notice: NoticePart = NoticePart()
     log: LogPart = LogPart()
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment wins over the file, whose values are given as arguments."""
-        return env_settings, init_settings
+
+def settings_of(values: Mapping[str, Any]) -> Settings:
+    """The settings with these values, over which the environment's win (`TITIAN_LOG__FORM=json`). Raises
+    pydantic's `ValidationError`, or `UsageError` where a variable cannot be read."""
+    known = {f"TITIAN_{name.upper()}" for name in Settings.model_fields}
+    said = (name.upper().split("__")[0] for name in os.environ)
+    if known.isdisjoint(said):
+        return Settings(**values)
+    from pipeline.settings_environment import with_environment  # its library costs a quick command too much
+
+    return with_environment(values)
 
 
 def parse_settings(text: str, where: str) -> Settings:
@@ -218,11 +216,9 @@ def parse_settings(text: str, where: str) -> Settings:
             f"{where} has version {version}, this Titian reads {SETTINGS_VERSION}: update Titian"
         )
     try:
-        return Settings(**values)
+        return settings_of(values)
     except ValidationError as why:
         raise UsageError(f"{where}: {complaint(errors_of(why)[0])}") from None
-    except SettingsError as why:  # TITIAN_LOG=plain, where a whole part would have to be JSON
-        raise UsageError(f"the environment: {why}: set one key of it, such as TITIAN_LOG__FORM") from None
 
 
 def read_settings(path: Path) -> Settings:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError
 
 from pipeline.errors import UsageError
-from pipeline.settings import SETTINGS_VERSION, Settings, complaint, errors_of, read_settings
+from pipeline.settings import SETTINGS_VERSION, Settings, complaint, errors_of, read_settings, settings_of
 
 #: Variables of ours that are no settings.
 OURS = ("TITIAN_DATA", "TITIAN_DEBUG")
@@ -26,23 +25,6 @@ class Mended(NamedTuple):
 
     settings: Settings
     wrong: list[str]
-
-
-class _FileOnly(Settings):
-    """Without the environment."""
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The arguments alone."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
 
 
 def mended_settings(path: Path, side: str, region: str) -> Mended:
@@ -60,13 +42,13 @@ def mended_settings(path: Path, side: str, region: str) -> Mended:
     found: list[str] = []
     for _ in range(_ROUNDS):
         try:
-            return Mended(Settings(**values), _once(found) or wrong)
+            return Mended(settings_of(values), _once(found) or wrong)
         except ValidationError as why:
             taken = [(one, _take_out(values, one["loc"])) for one in errors_of(why)]
             found += [f"{path if here else _ELSEWHERE}: {complaint(one)}" for one, here in taken]
             if not any(here for _, here in taken):
                 break
-        except SettingsError:
+        except UsageError:
             break
         values = {"side": side, "region": region} | values
     return _without_environment(values, _once(found) or wrong)
@@ -75,11 +57,11 @@ def mended_settings(path: Path, side: str, region: str) -> Mended:
 def _without_environment(values: dict[str, Any], wrong: list[str]) -> Mended:
     for _ in range(_ROUNDS):
         try:
-            return Mended(_FileOnly(**values), wrong)
+            return Mended(Settings(**values), wrong)
         except ValidationError as why:
             if not sum(_take_out(values, one["loc"]) for one in errors_of(why)):
                 break
-    return Mended(_FileOnly(version=1, side=values["side"]), wrong)
+    return Mended(Settings(version=1, side=values["side"]), wrong)
 
 
 def _take_out(values: dict[str, Any], place: Iterable[int | str]) -> bool:

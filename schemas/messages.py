@@ -47,7 +47,8 @@ EpochText = Annotated[str, Field(pattern=rf"^[{EPOCH_ALPHABET}]{{6}}$")]
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+    # Built when one is first used: a command that only looks at counts uses none.
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, defer_build=True)
 
 
 class Since(_Message):

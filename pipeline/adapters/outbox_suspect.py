@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
@@ -21,12 +21,14 @@ from pipeline.adapters.outbox_loss import begin_epoch, current_epoch, read_loss
 from pipeline.adapters.outbox_settle import settle
 from pipeline.adapters.sqlite import Database
 from schemas.announcement import Announcement
-from schemas.asks import HeldPacket
 from schemas.feed import FactGroup, digests_hash
 from schemas.lanes import Lane
 from schemas.limits import INTEGER_MAX
 from schemas.ranges import Ranges, contains, from_numbers, merge, numbers, total, without
 from schemas.verdicts import Status
+
+if TYPE_CHECKING:
+    from schemas.asks import HeldPacket
 
 #: Of one question: seqs, and ranges of them (its arguments have 1,024 bytes).
 PORTION_SEQS, PORTION_RANGES = 4_000, 60
