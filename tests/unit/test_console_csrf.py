@@ -312,3 +312,36 @@ def test_json_of_an_error_is_json(console: Console) -> None:
         400,
         "reason is missing: nothing was done",
     )
+
+
+def test_the_public_is_told_what_is_broken_and_what_people_write(console: Console) -> None:
+    browser = console.signed_in("siti")
+    assert (
+        browser.post("/act/equipment", {"name": "printer", "state": "broken", "until": "+2h"}).status_code
+        == 303
+    )
+    words = {"what": "office", "text_id": "Tutup.", "text_en": "Closed.", "until": "+1d", "back": "/notice"}
+    assert browser.post("/act/notice", words).headers["location"] == "/notice?done=notice&count=1"
+    assert browser.post("/act/notice", {"template": "power-cut"}).status_code == 303
+    assert browser.post("/act/notice-end", {"n": "1"}).status_code == 303
+    assert browser.post("/act/equipment", {"name": "printer", "state": "ok"}).status_code == 303
+    assert [one[2:4] for one in acts(console)] == [
+        ("equipment", "printer"), ("notice write", "office"), ("notice write", "office"), ("notice end", "1"),
+        ("equipment", "printer"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("what", "fields"),
+    [
+        ("notice", {"text_id": "a", "text_en": "b"}),
+        ("notice", {"what": "office", "text_id": "a", "text_en": "b", "until": "soon"}),
+        ("notice", {"what": "office", "text_id": "a", "text_en": "b", "days": "x", "from": "+1d"}),
+        ("notice-end", {"n": "x"}),
+        ("equipment", {"name": "kettle", "state": "broken"}),
+        ("equipment", {"name": "printer", "state": "odd"}),
+    ],
+)
+def test_a_notice_that_is_none_is_refused(console: Console, what: str, fields: dict[str, str]) -> None:
+    assert console.signed_in("siti").post(f"/act/{what}", fields).status_code == 400
+    assert nothing_was_done(console)

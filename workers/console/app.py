@@ -3,7 +3,7 @@
 Everything is for whoever has signed in (`auth.py`), but what stands under "open". POST needs the form's
 `csrf` (or the header `X-CSRF`), forms are urlencoded, and `Accept: application/json` gets JSON, no page.
 
-    pages    GET /                      region.html or center.html {doc, turns, found, audit}
+    pages    GET /                      region.html or center.html {doc, turns, found, audit, own}
              GET /region/{code}         center: center_region.html {doc, region, code}
              GET /dead[?lane=|region=]  dead.html {found, lane, region}
              GET /dead/{id}             dead_one.html {one, id}
@@ -21,7 +21,9 @@ Everything is for whoever has signed in (`auth.py`), but what stands under "open
              POST /api/trace {q}        the document of `trace`
     events   GET /events                `depth`: as /api/depth, at most each 2 s
     acts     POST /act/pause {lane, reason}, resume {lane}, cap {rate, lane, hours, reason}, retry {id...},
-             drop {id..., reason, sure=yes}; center: hold {region, window, seconds, reason}, release {region};
+             drop {id..., reason, sure=yes}, notice-end {n, reason}, notice {what, text_id, text_en, template,
+             from, until, days, reason}, equipment {name, state=ok|broken, until, reason};
+             center: hold {region, window, seconds, reason}, release {region};
              then 303 to `back` with ?done=ACT&count=N, or {count, failed}. Only for operators.
     open     /static/NAME?v=HASH, /healthz, /readyz, the public notice; /metrics as `auth.may_read` says
 
@@ -40,7 +42,7 @@ from starlette.responses import Response
 
 from pipeline.errors import TitianError
 from schemas.errors import SchemaError
-from workers.console import acts_routes, metrics_routes, notice_routes
+from workers.console import acts_routes, metrics_routes, notice_acts, notice_routes
 from workers.console.answers import Answers
 from workers.console.api import Api
 from workers.console.auth import Access
@@ -71,6 +73,7 @@ def make_app(side: Side, access: Access | None = None) -> Starlette:
         *Api(documents).routes(),
         *Events(side, access).routes(),
         *acts_routes.routes(answers),
+        *notice_acts.routes(answers),
         *answers.assets.routes(),
         *metrics_routes.routes(side),
         *notice_routes.routes(side),

@@ -6,11 +6,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
+from pipeline.adapters.notices_file import read_notices
 from pipeline.errors import NotFound, Unreachable
 from pipeline.inspection.audit import audit_document
 from pipeline.inspection.dead import center_dead, center_dead_one, region_dead, region_dead_one
+from pipeline.inspection.notice_own import ABOUT, BUILT_IN, EQUIPMENT
 from pipeline.inspection.series import (
     CENTER_COUNTED,
     CENTER_SEEN,
@@ -129,6 +132,20 @@ class Documents:
     def audit(self, what: str | None, limit: int) -> dict[str, Any]:
         """The document of `audit`."""
         return audit_document(self.side.folder.path, self.side.kind, limit, what)
+
+    def own_notices(self) -> dict[str, Any] | None:
+        """What people wrote for the public notice, what they said is broken, and the words there are."""
+        if self.side.kind != "region":
+            return None
+        found = read_notices(self.side.folder.path)
+        templates = {**BUILT_IN, **found.templates}
+        return {
+            "notices": [asdict(one) for one in found.notices],
+            "equipment": {one.name: asdict(one) for one in found.equipment},
+            "equipment_names": list(EQUIPMENT),
+            "about": list(ABOUT),
+            "templates": {name: asdict(one) for name, one in templates.items()},
+        }
 
     def dead_or_none(self, limit: int) -> dict[str, Any] | None:
         """`dead` for the first page, which is shown whether or not the stores can be read."""

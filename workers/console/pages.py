@@ -50,6 +50,7 @@ class Pages:
             turns=documents.turns(TURNS_H, 200),
             found=documents.dead_or_none(FIRST_DEAD),
             audit=documents.audit(None, FIRST_AUDIT),
+            own=documents.own_notices(),
         )
 
     def _region(self, request: Request) -> Response:
