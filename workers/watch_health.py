@@ -13,7 +13,7 @@ from pipeline.inspection.notice import disturbed_now
 from pipeline.region.vitals import health_of
 from workers.watching import Part
 
-#: How often it is written, milliseconds: wants are repeated every 30 s.
+#: How often it is written, milliseconds; at once where an alarm begins or is over, or the queue is empty.
 WRITE_MS = 10_000
 
 
@@ -23,14 +23,16 @@ class HealthPart:
     def __init__(self, file: HealthFile, disturbed: Callable[[int], list[str]]) -> None:
         self._file, self._disturbed = file, disturbed
         self._written_ms = 0
+        self._marks: tuple[bool, list[str]] | None = None
 
     def saw(self, document: Mapping[str, Any]) -> None:
         """See `Part`."""
         now_ms = int(document["at_ms"])
-        if 0 <= now_ms - self._written_ms < WRITE_MS:
+        marks = (bool(document.get("waiting")), [one["code"] for one in document.get("alarms") or ()])
+        if marks == self._marks and 0 <= now_ms - self._written_ms < WRITE_MS:
             return
         self._file.write(health_of(document, self._disturbed(now_ms)))
-        self._written_ms = now_ms
+        self._written_ms, self._marks = now_ms, marks
 
 
 def health_part(folder: Folder, store: WatchStore) -> Part:

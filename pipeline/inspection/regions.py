@@ -79,7 +79,7 @@ def heard_text(want: Want | None, heard_ms: int | None, now_ms: int) -> str:
     said = [f"its region was last heard {for_how_long((now_ms - heard_ms) / 1000)} ago"]
     health = health_json(want, heard_ms, now_ms)
     if health is not None:
-        if health["goodput_bytes_s"]:
+        if health["goodput_bytes_s"] and health["waiting"]:
             said.append(f"its link carried {_size(health['goodput_bytes_s'])}/s")
         waits = f"{health['waiting']:,} packets ({_size(health['waiting_bytes'])}) waited there"
         said.append(waits if health["waiting"] else "nothing waited there")

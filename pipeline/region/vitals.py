@@ -70,8 +70,8 @@ def health_of(document: Mapping[str, Any], disturbed: list[str]) -> Health:
         eta_s=None if eta_s is None or not waiting else _about(eta_s),
         dead=_count(document.get("dead")),
         full_in_days=None if days is None or days > DAYS_MAX else _count(days),
-        rtt_ms=_about(link.get("rtt_ms")),
-        base_ms=_about(link.get("base_ms")),
+        rtt_ms=_round_trip(link.get("rtt_ms")),
+        base_ms=_round_trip(link.get("base_ms")),
         goodput_bytes_s=_about(link.get("goodput_bytes_s")),
         cuts_today=_count(link.get("cuts_today")),
         alarms=[code for code in codes if 0 < len(code) <= _CODE_CHARS_MAX][:ALARMS_MAX],
@@ -85,6 +85,11 @@ def _worst_first(alarms: Any) -> list[Mapping[str, Any]]:
 
 def _count(value: float | None) -> int:
     return 0 if value is None else max(0, min(INTEGER_MAX, int(value)))
+
+
+def _round_trip(value: float | None) -> int:
+    """One that was measured is at least 1: 0 is none."""
+    return max(1, _about(value)) if value is not None and value > 0 else 0
 
 
 def _about(value: float | None) -> int:

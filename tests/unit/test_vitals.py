@@ -82,6 +82,11 @@ def test_what_nobody_waits_for_has_neither_age_nor_time() -> None:
     assert (found.oldest_s, found.eta_s, found.waiting_kib) == (0, None, 0)
 
 
+def test_a_round_trip_below_a_millisecond_is_one_and_none_is_none() -> None:
+    found = health_of(DOCUMENT | {"link": {"rtt_ms": 0.2, "base_ms": None}}, [])
+    assert (found.rtt_ms, found.base_ms) == (1, 0)
+
+
 def test_where_no_time_can_be_given_none_is() -> None:
     assert health_of(DOCUMENT | {"eta_s": None}, []).eta_s is None
     assert health_of(DOCUMENT | {"runway": {"full_in_days": 5_000.0}}, []).full_in_days is None
@@ -180,4 +185,10 @@ def test_it_is_written_every_ten_seconds_and_for_nobody_else(file: HealthFile) -
     read = file.read()
     assert read is not None
     assert read.waiting == 8
+    part.saw(
+        DOCUMENT | {"at_ms": DOCUMENT["at_ms"] + 999, "waiting": 0}
+    )  # what changes much is written at once
+    read = file.read()
+    assert read is not None
+    assert read.waiting == 0
     assert set(json.loads(path.read_text())) == {"version", "at_ms", "health"}
