@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.outbox_dropped_look import Dropped, dropped_of, file_name
@@ -12,7 +13,7 @@ from pipeline.inspection.trace import reasons_json
 from schemas.errors import SchemaError
 from schemas.identity import parse_packet_id
 from schemas.lanes import Lane
-from schemas.verdicts import Status
+from schemas.verdicts import Reason, Status
 
 if TYPE_CHECKING:
     from pipeline.adapters.ledger_reader import LedgerReader, PacketRow, QuarantineRow
@@ -28,6 +29,10 @@ _WHAT_TO_DO = {
     "invalid_packet": "Correct what the reason names at its source, and enqueue it again as a new packet.",
     "digest_differs": "The bytes on this disk may be damaged: look at `titian doctor`, and record it again.",
 }
+_NEWER = (
+    "The center does not know this kind: it may be older than this region. Once it is updated, `titian dead "
+    "retry` sends it again. Else correct it at its source, and enqueue it as a new packet."
+)
 _ELSE = (
     "Ask whoever keeps the center what the reason means; once that is mended there, `titian dead retry` "
     "sends it again."
@@ -117,8 +122,12 @@ def _aside(one: Aside) -> dict[str, Any]:
     return _packet(one.packet) | found_ms | {"what_to_do": _DAMAGED}
 
 
+def _what_to_do(reasons: Sequence[Reason]) -> str:
+    code, detail = reasons[0] if reasons else ("", "")
+    return _NEWER if detail.startswith("unknown_kind") else _WHAT_TO_DO.get(code, _ELSE)
+
+
 def _packet(one: Found) -> dict[str, Any]:
-    code = one.reasons[0].code if one.reasons else ""
     return {
         "id": str(one.id),
         "lane": one.lane.label,
@@ -127,7 +136,7 @@ def _packet(one: Found) -> dict[str, Any]:
         "digest": one.digest.hex(),
         "recorded_ms": one.at_ms,
         "reasons": reasons_json(one.reasons),
-        "what_to_do": _WHAT_TO_DO.get(code, _ELSE),
+        "what_to_do": _what_to_do(one.reasons),
     }
 
 
@@ -168,13 +177,12 @@ def center_dead_one(ledger: LedgerReader, text: str) -> dict[str, Any]:
 
 def _refused(one: PacketRow) -> dict[str, Any]:
     """A packet that the center could not read: it knows whose and which, not what."""
-    code = one.reasons[0].code if one.reasons else ""
     return {
         "id": str(one.id),
         "lane": one.lane.label,
         "refused_ms": one.received_ms,
         "reasons": reasons_json(one.reasons),
-        "what_to_do": _WHAT_TO_DO.get(code, _ELSE),
+        "what_to_do": _what_to_do(one.reasons),
     }
 
 

@@ -23,6 +23,7 @@ from schemas.errors import SchemaError
 from schemas.identity import PacketId, parse_packet_id
 from schemas.nik import nik_hash, parse_nik
 from schemas.packet import read_head
+from schemas.verdicts import Status
 
 if TYPE_CHECKING:
     from pipeline.adapters.ledger_reader import LedgerReader
@@ -108,6 +109,8 @@ def _not_here(outbox: OutboxReader, query: Query) -> str:
 def _region_packet(outbox: OutboxReader, link: LinkState, found: Found, now_ms: int) -> dict[str, Any]:
     current = found.place is not None
     events = outbox.events_of(found.id.seq) if current else []
+    dropped = _dropped(outbox, found)
+    given_up = dropped is not None and found.status in (None, Status.REFUSED)
     return {
         "id": str(found.id),
         "lane": found.lane.label,
@@ -116,16 +119,19 @@ def _region_packet(outbox: OutboxReader, link: LinkState, found: Found, now_ms: 
         "digest": found.digest.hex(),
         "recorded_ms": found.at_ms,
         "state": found.state,
-        "meaning": MEANING.get(found.state, ""),
+        "meaning": _GIVEN_UP if given_up else MEANING.get(found.state, ""),
         "final": found.status is not None and found.status.final,
         "reasons": reasons_json(found.reasons),
         "fact_no": found.fact_no,
         "now_id": None if found.now is None else str(found.now),
         "was": [str(one) for one in outbox.names_before(found.id)],
         "why": region_why(outbox, link, found, events, now_ms),
-        "dropped": _dropped(outbox, found),
+        "dropped": dropped,
         "history": [_event(one) for one in events],
     }
+
+
+_GIVEN_UP = "it was given up here, and goes nowhere: its citizen must be recorded again"
 
 
 def _dropped(outbox: OutboxReader, found: Found) -> dict[str, Any] | None:

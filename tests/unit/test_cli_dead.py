@@ -220,6 +220,7 @@ def test_a_drop_puts_the_bytes_away_and_says_so_wherever_it_is_asked(titian: Tit
     assert "by Bu Ketut: recorded again" in text
     assert "(damaged: what was there)" in text
     trace = titian.ok("trace", refused, "--data", region.region)
+    assert "its citizen must be recorded again" in trace.out
     assert "given up: dropped by Bu Ketut: recorded again" in trace.out
     assert titian.ok("trace", damaged, "--data", region.region, "--json").json["packets"][0]["dropped"]
     again = titian("dead", "retry", refused, "--data", region.region)
@@ -264,6 +265,14 @@ def test_a_hostile_reason_is_shown_harmless(titian: Titian, region: Sides) -> No
     titian.ok("dead", "drop", ids(region)[3], *args)
     for command in (("dead", "show", ids(region)[3]), ("trace", ids(region)[3]), ("audit",)):
         assert "\x1b" not in titian.ok(*command, "--data", region.region).out
+
+
+def test_what_only_a_newer_center_knows_is_told_to_be_tried_again(titian: Titian, sides: Sides) -> None:
+    """Packet 3 is of a kind that this center does not know; packet 2 breaks a rule."""
+    todo = {n: titian.ok("dead", "show", packet_id(n), "--data", sides.center, "--json").json for n in (2, 3)}
+    assert "`titian dead retry`" in todo[3]["what_to_do"]
+    assert "as a new packet" in todo[2]["what_to_do"]
+    assert "retry" not in todo[2]["what_to_do"]
 
 
 def test_the_log_is_checked(titian: Titian, region: Sides) -> None:
