@@ -46,6 +46,11 @@ def number(count: int) -> str:
     return f"{count:,}"
 
 
+def many(count: int, one: str, more: str = "") -> str:
+    """A count and its noun: `1 packet`, `1,200 packets`; `more` where the plural is no `s`."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
 def rate(per_second: float) -> str:
     """So many a second, to three digits: `0.25/s`, `1,230/s`."""
     return f"{per_second:,.0f}/s" if per_second >= 100 else f"{per_second:.3g}/s"
