@@ -196,6 +196,13 @@ def test_a_lane_is_paused_resumed_and_capped_by_name_with_the_reason(console: Co
     ]
 
 
+def test_what_was_just_done_is_seen_at_once(console: Console) -> None:
+    browser = console.signed_in("siti")
+    answer = browser.post("/act/pause", {"lane": "urgent", "reason": "the 7th of the month"})
+    assert "the 7th of the month" in browser.get(answer.headers["location"]).text
+    assert console.watching.looks == 1
+
+
 def test_a_script_of_ours_gets_json(console: Console) -> None:
     browser = console.signed_in("siti")
     said = browser.post("/act/pause", FIELDS["pause"], accept=JSON).json()

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.adapters.notices_file import read_notices
-from pipeline.errors import NotFound, Unreachable
+from pipeline.errors import NotFound, TitianError, Unreachable
 from pipeline.inspection.audit import audit_document
 from pipeline.inspection.dead import center_dead, center_dead_one, region_dead, region_dead_one
 from pipeline.inspection.notice_own import ABOUT, BUILT_IN, EQUIPMENT
@@ -69,12 +69,20 @@ class Documents:
             raise Unreachable("nothing was seen yet: ask again in a few seconds")
         return with_headline(found)
 
-    def of_region(self, code: str) -> dict[str, Any]:
-        """`depth` of one region, read from the ledger; raises `NotFound`."""
+    def made_now(self) -> dict[str, Any] | None:
+        """One that is made now: what was just done stands in it. The newest where the stores cannot be read."""
+        try:
+            with self._lock, opened(self.side) as store:
+                return store.depth()
+        except (TitianError, OSError):
+            return self.newest()
+
+    def of_region(self, code: str, *, now: bool = False) -> dict[str, Any]:
+        """`depth` of one region, read from the ledger (`now`: not even a moment ago); raises `NotFound`."""
         code = check_region(code)
         with self._lock:  # one at a time: it is read anew each
             at_s, found = self._regions.get(code, (float("-inf"), {}))
-            if time.monotonic() - at_s > REGION_EACH_S:
+            if now or time.monotonic() - at_s > REGION_EACH_S:
                 with opened(self.side, code) as store:
                     found = with_headline(store.depth())
                 self._regions[code] = time.monotonic(), found

@@ -46,7 +46,7 @@ class Pages:
         return self._answers.page(
             request,
             f"{self._answers.side.kind}.html",
-            doc=documents.newest(),
+            doc=documents.made_now() if _was_done(request) else documents.newest(),
             turns=documents.turns(TURNS_H, 200),
             found=documents.dead_or_none(FIRST_DEAD),
             audit=documents.audit(None, FIRST_AUDIT),
@@ -55,7 +55,7 @@ class Pages:
 
     def _region(self, request: Request) -> Response:
         code = request.path_params["code"]
-        document = self._documents.of_region(code)
+        document = self._documents.of_region(code, now=_was_done(request))
         entry = next(one for one in document["regions"] if one["region"] == code)
         return self._answers.page(request, "center_region.html", doc=document, region=entry, code=code)
 
@@ -98,3 +98,8 @@ class Pages:
         what = request.query_params.get("what") or None
         found = self._documents.audit(what, AUDIT_MAX)
         return self._answers.page(request, "audit.html", found=found, what=what or "")
+
+
+def _was_done(request: Request) -> bool:
+    """Whether the browser comes from an act: what it did is to be seen."""
+    return "done" in request.query_params
