@@ -55,7 +55,8 @@ def _link(link: Mapping[str, Any], waiting: int, limits: AlarmsPart) -> Iterator
         meaning, do = denial(link["denied"])
         yield Alarm("denied", f"{meaning} ({link['denied']})", do, "fail")
     elif link["state"] == "down" and (link["down_for_s"] or 0) > limits.link_down_s:
-        text = f"the link has been down for {link['down_for_s'] / 60:.0f} min"
+        down_s = link["down_for_s"]
+        text = f"the link has been down for {f'{down_s / 60:.0f} min' if down_s >= 60 else f'{down_s:.0f} s'}"
         do = "packets are kept and go when it is back; `titian doctor` says whether it is here"
         yield Alarm("link_down", text, do, "warn", link.get("since_ms"))
     yield from _clock(link["clock_off_ms"], limits)
