@@ -76,13 +76,14 @@ def unpacked(data: bytes, depth_left: int = 2) -> Iterator[bytes]:
 
 def found(places: dict[str, bytes]) -> list[str]:
     """Where which planted value stands in clear."""
-    return [
+    seen = (
         f"{what} in {place}"
         for place, data in places.items()
         for text in unpacked(data)
         for what, value in PLANTED.items()
         if value.lower().encode() in text.lower()
-    ]
+    )
+    return list(dict.fromkeys(seen))
 
 
 def test_the_search_finds_what_is_in_clear_and_what_is_packed() -> None:
