@@ -217,7 +217,7 @@ def dead_drop(
     if not reason.strip():
         raise UsageError("say why it is given up: --reason TEXT")
     if not yes:
-        _ask(folder, which or [])
+        _ask(folder, chosen)
     done = acts.drop(folder, chosen, acts.Actor.at_the_machine(who), reason)
     _report(done, as_json, f"dropped; what they held is in {folder.path / 'dropped'}", _what(folder))
 
@@ -234,22 +234,38 @@ def _which(which: list[str] | None, every: bool, lane: str | None) -> list[str] 
     return which or Every(None if lane is None else parse_lane(lane))
 
 
-def _ask(folder: Folder, which: list[str]) -> None:
+def _ask(folder: Folder, chosen: list[str] | Every) -> None:
     """Ask whoever sits at the terminal; raises `UsageError` where nobody does."""
     from pipeline.errors import UsageError
     from workers import render
 
     if not render.on_terminal(sys.stdin):
         raise UsageError("a drop is for good, and nobody is there to be asked: --yes does it without asking")
-    what = f"{len(which):,}" if which else "every one of the"
-    for one in which[:10]:
+    named = chosen if isinstance(chosen, list) else []
+    count = len(named) or _how_many(folder, chosen)
+    for one in named[:10]:
         note(f"  {render.clean(one)}")
-    if len(which) > 10:
-        note(f"  and {len(which) - 10:,} more")
-    again = "" if folder.settings.side == "center" else " Each of these citizens must be recorded again."
-    note(f"{what} dead {_what(folder)}s will be given up for good.{again}")
+    if len(named) > 10:
+        note(f"  and {len(named) - 10:,} more")
+    if not count:
+        no("nothing is dead")
+    again = "" if folder.settings.side == "center" else " Their citizens must be recorded again."
+    what = f"This dead {_what(folder)}" if count == 1 else f"These {count:,} dead {_what(folder)}s"
+    note(f"{what} will be given up for good.{again}")
     if not typer.confirm("Drop?", err=True):
         no("nothing was dropped")
+
+
+def _how_many(folder: Folder, chosen: list[str] | Every) -> int:
+    """How many are dead, of the lane that is meant."""
+    from pipeline.inspection.dead import center_dead, region_dead
+    from workers.looking import CenterLook, look
+
+    store = look(folder)
+    if isinstance(store, CenterLook):
+        return int(center_dead(store.ledger, None, 0)["count"])
+    found = region_dead(store.outbox, None if isinstance(chosen, list) else chosen.lane, 0)
+    return int(found["count"] + found["aside_count"])
 
 
 def _what(folder: Folder) -> str:

@@ -238,6 +238,8 @@ def test_a_drop_asks_at_a_terminal(titian: Titian, region: Sides, monkeypatch: p
     assert (no.code, refused in dead_ids(titian, region)) == (1, True)
     assert "must be recorded again" in no.err
     assert acts_of(titian, region.region) == []
+    every = titian("dead", "drop", "--all", "--reason", "x", "--data", region.region, stdin=b"n\n")
+    assert "These 3 dead packets will be given up for good" in every.err
     titian.ok(*args, stdin=b"y\n")
     assert refused not in dead_ids(titian, region)
 
