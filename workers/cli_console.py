@@ -50,6 +50,7 @@ def show(context: typer.Context, data: Data = None, as_json: Json = False) -> No
 
 
 def _document(folder: Folder) -> dict[str, Any]:
+    from pipeline.linksim.profile import Address
     from workers.console.serving import listen_at
     from workers.console.users import UserFile
 
@@ -59,7 +60,7 @@ def _document(folder: Folder) -> dict[str, Any]:
     if at is not None and not known.users and not known.tokens and not others:
         made = cli_console_users.make_token(folder, "operator", new=False)
         known = UserFile(folder.path).read()
-    where = listens or (f"{_bracketed(at[0])}:{at[1]}" if at else None)
+    where = listens or (str(Address(*at)) if at else None)
     return {
         "version": 1,
         "side": folder.settings.side,
@@ -105,10 +106,6 @@ def _is_here(host: str) -> bool:
     from workers.console.where import is_here
 
     return is_here(host)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def register(app: typer.Typer) -> None:

@@ -111,6 +111,10 @@ def test_a_token_signs_in_under_the_name_that_is_given_with_it(console: Console)
     assert browser.post("/login", fields, word=browser.word("/login")).status_code == 303
     browser.post("/act/pause", {"lane": "urgent", "reason": "x"})
     assert AuditFile(console.folder.path).read(1)[0]["who"] == "Budi <b> (token ab12)"
+    tried = console.access.sign_in("10.0.0.9", "1806015201900001", "", token)
+    session = console.access.sessions.get(tried.identity, console.clock.now_s())
+    assert session is not None
+    assert session.who.name == "token ab12", "a NIK is nobody's name"
 
 
 def test_a_cookie_is_for_no_script_and_no_other_site_and_over_https_only_for_https(console: Console) -> None:

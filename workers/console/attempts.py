@@ -14,7 +14,7 @@ from ipaddress import IPv6Address, ip_address
 #: An address may try so often at once, and then once in so many seconds.
 ADDRESS_TRIES, ADDRESS_EACH_S = 8, 15.0
 #: The same for all addresses together.
-ALL_TRIES, ALL_EACH_S = 60, 1.0
+ALL_TRIES, ALL_EACH_S = 20, 2.0
 ADDRESSES_MAX = 4_096
 
 

@@ -70,7 +70,7 @@ class Documents:
         return with_headline(found)
 
     def made_now(self) -> dict[str, Any] | None:
-        """One that is made now: what was just done stands in it. The newest where the stores cannot be read."""
+        """One that is made now: what was just done stands in it. The newest where that cannot be."""
         try:
             with self._lock, opened(self.side) as store:
                 return store.depth()

@@ -19,7 +19,7 @@ import uvicorn
 
 from pipeline.adapters.folder import Folder, write_private
 from pipeline.errors import UsageError
-from pipeline.linksim.profile import parse_address
+from pipeline.linksim.profile import Address, parse_address
 from pipeline.settings import CONSOLE_PORTS
 from workers.console.app import make_app
 from workers.console.side import Side
@@ -59,7 +59,7 @@ async def _serve(folder: Folder, watching: Watching, stop: threading.Event) -> N
     at = listen_at(folder)
     while at is not None and not asked.is_set():
         try:
-            listener = socket.create_server(at, reuse_port=False)
+            listener = socket.create_server(at, family=_family(at[0]), reuse_port=False)
         except OSError as why:
             _say(folder, {"listen": None, "why": f"{at[0]}:{at[1]}: {why.strerror}"})
             log("console").warning("not served", at=f"{at[0]}:{at[1]}", why=why.strerror)
@@ -83,9 +83,9 @@ class _Server(uvicorn.Server):
 
 
 async def _until(asked: asyncio.Event, listener: socket.socket, side: Side, stop: threading.Event) -> None:
-    host, port = listener.getsockname()[:2]
-    _say(side.folder, {"listen": f"{host}:{port}", "why": ""})
-    log("console").info("served", at=f"http://{host}:{port}/")
+    where = str(Address(*listener.getsockname()[:2]))
+    _say(side.folder, {"listen": where, "why": ""})
+    log("console").info("served", at=f"http://{where}/")
     config = uvicorn.Config(
         make_app(side),
         log_config=None,
@@ -102,6 +102,10 @@ async def _until(asked: asyncio.Event, listener: socket.socket, side: Side, stop
     server.should_exit = True
     await serving
     done.cancel()
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _say(folder: Folder, state: dict[str, Any]) -> None:
