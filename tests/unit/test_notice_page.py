@@ -80,7 +80,18 @@ def everything() -> dict[str, Any]:
     return made(*found, own=(*several, planned, over))
 
 
-@pytest.mark.parametrize("found", [made(), made(DOWN), everything()], ids=["well", "down", "everything"])
+def too_much() -> dict[str, Any]:
+    """As many and as long as they may be."""
+    longest = "<" * TEXT_CHARS_MAX
+    several = tuple(own(n, text_id=longest, text_en=longest) for n in range(NOTICES_MAX))
+    over = tuple(own(n, until_ms=NOW_MS - MINUTE_MS) for n in range(100, 140))
+    return made(DOWN, own=(*several, *over))
+
+
+FULL = (made(), made(DOWN), everything(), too_much())
+
+
+@pytest.mark.parametrize("found", FULL, ids=["well", "down", "everything", "too much"])
 def test_the_page_is_small_whole_and_without_a_script(found: dict[str, Any]) -> None:
     text = to_html(found)
     page = Page(text)
@@ -102,6 +113,13 @@ def test_the_one_style_is_the_one_that_the_policy_allows() -> None:
     assert f"style-src 'sha256-{digest}'" in policy()
     assert "default-src 'none'" in policy()
     assert "unsafe" not in policy()
+
+
+def test_what_is_left_out_for_its_weight_is_said() -> None:
+    text = to_html(too_much())
+    assert "There is more: ask at the office." in text
+    assert "Gangguan pengiriman data" in text
+    assert "There is more" not in to_html(everything())
 
 
 def test_hostile_words_are_shown_and_do_nothing() -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from jinja2 import Template
 
 _HERE = Path(__file__).parent
+#: What the page weighs at most, bytes.
+PAGE_BYTES_MAX = 14_500
 #: So often an open page asks again, seconds.
 REFRESH_S = 300
 
@@ -42,8 +44,25 @@ def to_json(found: dict[str, Any]) -> str:
 
 
 def to_html(found: dict[str, Any]) -> str:
-    """The page (of what `public` made): Indonesian first, English below."""
+    """The page (of what `public` made): Indonesian first, English below. What would make it too heavy for the
+    lines over which it is read is left out, and that is said: what is over first, then what is to come."""
+    text = _render(found, more=False)
+    while len(text.encode()) > PAGE_BYTES_MAX:
+        name = next(one for one in ("resolved", "planned", "now") if found[one])
+        found = {**found, name: _without_last(found[name])}
+        text = _render(found, more=True)
+    return text
+
+
+def _without_last(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without the last in people's own words, if there is one: what the region itself says stays."""
+    at = max((n for n, one in enumerate(entries) if one["by"] == "office"), default=len(entries) - 1)
+    return [*entries[:at], *entries[at + 1 :]]
+
+
+def _render(found: dict[str, Any], *, more: bool) -> str:
     return _template().render(
+        more=more,
         found=found,
         entries=sum(len(found[name]) for name in _LISTS),
         langs=LANGS,

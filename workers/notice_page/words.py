@@ -89,23 +89,23 @@ _UNKNOWN_WHY = ("Penyebabnya sedang diperiksa.", "The cause is being looked into
 _MEANS = {
     "recording": (
         "Untuk sementara perekaman belum dapat dilayani sepenuhnya. Data yang sudah direkam sebelumnya "
-        "tersimpan aman; Anda tidak perlu datang lagi untuk itu.",
+        "tersimpan aman dan tidak perlu direkam ulang.",
         "Recording cannot be offered in full for now. What was recorded before is kept; you need not come "
         "again for that.",
     ),
     "sending": (
-        "Perekaman KTP-el tetap berjalan. Data yang Anda rekam hari ini tersimpan aman dan akan terkirim "
-        "dengan sendirinya; Anda tidak perlu datang lagi untuk merekam.",
+        "Perekaman KTP-el tetap berjalan. Data Anda yang direkam hari ini tersimpan aman dan akan terkirim "
+        "dengan sendirinya; Anda tidak perlu datang lagi untuk perekaman ulang.",
         "Recording goes on. What you have recorded today is kept and will be sent by itself; you need not "
         "come again to record.",
     ),
     "sending alone": (
         "Data yang sudah direkam tersimpan aman dan akan terkirim dengan sendirinya; Anda tidak perlu datang "
-        "lagi untuk merekam.",
+        "lagi untuk perekaman ulang.",
         "What has been recorded is kept and will be sent by itself; you need not come again to record.",
     ),
     "printing": (
-        "KTP-el dicetak setelah gangguan selesai. Data Anda tersimpan aman; Anda tidak perlu merekam lagi.",
+        "KTP-el dicetak setelah gangguan selesai. Data Anda tersimpan aman; tidak perlu perekaman ulang.",
         "Cards are printed as soon as this is over. Your data are kept; you need not record again.",
     ),
 }
@@ -118,8 +118,9 @@ PAGE = {
     "until": ("Perkiraan selesai", "Expected until"),
     "from": ("Mulai", "From"),
     "to": ("Sampai", "Until"),
-    "planned": ("Pemberitahuan rencana", "Planned"),
+    "planned": ("Jadwal mendatang", "Planned"),
     "resolved": ("Sudah pulih", "Resolved"),
+    "more": ("Masih ada pengumuman lain: tanyakan kepada petugas.", "There is more: ask at the office."),
     "sorry": ("Mohon maaf atas ketidaknyamanan ini.", "We are sorry for the inconvenience."),
     "phone": ("Informasi", "Questions"),
     "as_of": ("Keadaan per", "As of"),
