@@ -22,7 +22,7 @@ VERSION = 1
 STATE = "notice"
 #: What an own notice about the whole office disturbs; packets go on by themselves.
 OFFICE = (RECORDING, "printing")
-#: At most so many of each kind are shown.
+#: At most so many of people's own are shown, and of what is over.
 SHOWN_MAX = 50
 
 
@@ -38,7 +38,8 @@ def notice_document(
 ) -> dict[str, Any]:
     """What citizens may know now."""
     keep_ms = int(part.keep_s * 1000)
-    now = sorted([*_automatic(state, now_ms), *_own_now(own.notices, now_ms)], key=lambda one: one["what"] != "office")
+    said = list(_own_now(own.notices, now_ms))[:SHOWN_MAX]
+    now = sorted([*_automatic(state, now_ms), *said], key=lambda one: one["what"] != "office")
     planned = [_own_json(one) for one in own.notices if _is_planned(one, now_ms)]
     over = [*(_resolved_json(one) for one in state.resolved), *_own_over(own.notices, now_ms, keep_ms)]
     over = [one for one in over if now_ms - one["ended_ms"] < keep_ms or one["by"] == "titian"]
@@ -52,7 +53,7 @@ def notice_document(
         "looked_ms": state.at_ms or None,
         "disturbed": disturbed,
         "all_well": not now,
-        "now": now[:SHOWN_MAX],
+        "now": now,
         "planned": sorted(planned, key=lambda one: int(one["since_ms"]))[:SHOWN_MAX],
         "resolved": sorted(over, key=lambda one: -int(one["ended_ms"]))[:SHOWN_MAX],
     }
