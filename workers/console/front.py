@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from pipeline.inspection.trouble import worst_first
 from workers.console.figures import NONE, Figures
-from workers.console.headline import headline
+from workers.console.headline import headline, is_kept
 from workers.console.words import LANGUAGES, NAMES, script_words, words
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -41,10 +41,18 @@ def make_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        finalize=_shown,
     )
     made.globals.update(languages=LANGUAGES, language_names=NAMES, at=value_at, stretches=stretches)
-    made.globals["worst_first"] = worst_first
+    made.globals |= {"worst_first": worst_first, "is_kept": is_kept}
     return made
+
+
+def _shown(value: Any) -> Any:
+    """Foreign text without what a reader would not see: controls, and marks that turn the order of text round."""
+    if type(value) is not str or value.isprintable():
+        return value
+    return "".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in value)
 
 
 def page(environment: Environment, name: str, language: str, **variables: Any) -> str:

@@ -53,8 +53,8 @@ def _region(document: Mapping[str, Any], say: Mapping[str, str], show: Figures) 
 def region_why(document: Mapping[str, Any], say: Mapping[str, str], show: Figures) -> tuple[str, str]:
     """(key, clause): why it does not all go at once."""
     link, lanes = document["link"], document["lanes"]
-    held = [label for label, lane in lanes.items() if lane.get("held") and lane["waiting"]]
-    free = [label for label, lane in lanes.items() if not lane.get("held") and lane["waiting"]]
+    held = [label for label, lane in lanes.items() if lane["waiting"] and is_kept(lanes, label)]
+    free = [label for label, lane in lanes.items() if lane["waiting"] and label not in held]
     throttle = document.get("throttle") or {}
     for name in ("superseded", "refusal", "denied"):
         if link.get(name):
@@ -73,6 +73,12 @@ def region_why(document: Mapping[str, Any], say: Mapping[str, str], show: Figure
     but = say["why.but_held"].format(lanes=names) + _opens(document, held, say, show) if held else ""
     reason = "yield" if throttle.get("state") == "yield" else "moving"
     return f"{reason} {names}", say[f"why.{reason}"].format(speed=speed) + but
+
+
+def is_kept(lanes: Mapping[str, Any], lane: str) -> bool:
+    """Whether a lane stands still; what is `held` may also say that it only goes slower."""
+    held = str((lanes.get(lane) or {}).get("held") or "")
+    return bool(held) and not held.startswith(f"lane {lane} is capped")
 
 
 def _opens(document: Mapping[str, Any], held: list[str], say: Mapping[str, str], show: Figures) -> str:

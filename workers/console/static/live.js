@@ -53,7 +53,8 @@ const Titian = (() => {
     },
     days: (value) => `${value > 3650 ? "> " : ""}${show.number(Math.min(value, 3650))} ${SPANS[0]}`,
     percent: (value) => `${show.number(value, 1)} %`,
-    text: (value) => String(value),
+    /* Foreign text without controls, and without marks that turn the order of text round. */
+    text: (value) => String(value).replace(/[\p{C}\u2028\u2029]/gu, "\ufffd"),
     when(ms) {
       const at = local(ms);
       return `${at.getUTCFullYear()}-${two(at.getUTCMonth() + 1)}-${two(at.getUTCDate())} ` +
@@ -98,7 +99,8 @@ const Titian = (() => {
       else setText(node, say ? filled(say, text) : text);
     }
     for (const node of document.querySelectorAll("[data-held]")) {
-      const held = Boolean(valueAt(found, node.dataset.held));
+      const why = valueAt(found, `lanes.${node.dataset.held}.held`);
+      const held = Boolean(why) && !why.startsWith(`lane ${node.dataset.held} is capped`);
       node.dataset.level = held ? "warn" : "ok";
       setText(node, held ? node.dataset.kept : node.dataset.free);
     }
@@ -177,7 +179,7 @@ const Titian = (() => {
   }
   function paintLive() {
     if (!live) return;
-    const silent = performance.now() - lastAt > 20000;
+    const silent = performance.now() - lastAt > (side === "center" ? 25000 : 9000);
     const state = brokenAt !== null || silent ? "broken" : doc === null ? "connecting" : "live";
     live.dataset.state = state;
     if (state === "live") setText(live, words["js.live"]);
