@@ -54,7 +54,7 @@ def _until(found: Mapping[str, Any]) -> str:
 
 
 def _moves(found: Mapping[str, Any]) -> bool:
-    return found["link"]["state"] == "up" and found["rates"]["minute"]["out"]["bytes_s"] > 0
+    return bool(found["link"]["state"] == "up" and found["rates"]["minute"]["out"]["bytes_s"] > 0)
 
 
 def _lanes(found: Mapping[str, Any]) -> str:
@@ -160,7 +160,7 @@ def _waits(found: Mapping[str, Any]) -> str:
     if not waits or (waits in _IDLE_WAITS and (not found["waiting"] or link["state"] == "down")):
         return ""
     held = f" for {span(link['held_for_s'])} more (asked again every 30 s)" if link.get("held_for_s") else ""
-    why = f": {clean(link['hold_why'])}" if held and link.get("hold_why") else ""
+    why = f"; the center says: {clean(link['hold_why'])}" if link.get("hold_why") else ""
     return f", waits for: {waits}{held}{why}"
 
 

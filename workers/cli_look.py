@@ -122,20 +122,15 @@ def trace(
       titian trace 1806-k3v9qa-000123
       titian trace - < nik.txt        (a NIK stays out of the shell's history)
     """
-    from pipeline.adapters.clock import SystemClock
-    from pipeline.inspection.trace import center_trace, parse_query, region_trace
+    from pipeline.inspection.trace import parse_query
     from workers import render
     from workers.cli_trace_text import trace_text
-    from workers.looking import CenterLook, link_of, look
+    from workers.looking import look
 
     query = parse_query(said(which, "id or NIK"))
     folder = folder_of(data)
     store = look(folder)
-    now_ms = SystemClock().now_ms()
-    if isinstance(store, CenterLook):
-        found = center_trace(store.ledger, query, now_ms)
-    else:
-        found = region_trace(store.outbox, store.registry, link_of(folder), query, now_ms)
+    found = store.trace(query)
     if as_json:
         render.print_json(found)
     else:

@@ -38,5 +38,6 @@ def _packet(packet: dict[str, Any]) -> Iterator[str]:
         yield f"  {label}: {clean(packet['why'])}"
     for event in packet["history"]:
         detail = f"  {clean(event['detail'])}" if event["detail"] else ""
-        place = f" at the {event['place']}" if event.get("place") else ""
+        at = "on" if event.get("place") == "link" else "at"
+        place = f" {at} the {event['place']}" if event.get("place") else ""
         yield f"  {when(event['at_ms'])}  {event['what']}{place}{detail}"

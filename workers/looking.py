@@ -35,6 +35,7 @@ from workers.supervisor_state import running
 
 if TYPE_CHECKING:  # a region does not load the center's database library
     from pipeline.adapters.ledger_reader import LedgerReader
+    from pipeline.inspection.trace import Query
 
 #: As `pipeline.adapters.ledger_sql.LEDGER_NAME`.
 LEDGER_NAME = "ledger.db"
@@ -75,6 +76,13 @@ class RegionLook:
         )
         return found | {"alarms": since(self.folder, found["alarms"])}
 
+    def trace(self, query: Query) -> dict[str, Any]:
+        """The document of `titian trace`; raises `NotFound`."""
+        from pipeline.inspection.trace import region_trace
+
+        now_ms, depth = SystemClock().now_ms(), self.depth()
+        return region_trace(self.outbox, self.registry, link_of(self.folder), query, now_ms, depth)
+
     def left(self) -> tuple[int, int]:
         """(`waiting`, `unverdicted`)."""
         return until_empty(self.outbox, None)
@@ -105,6 +113,12 @@ class CenterLook:
             titian=version("titian"),
         )
         return found | {"alarms": since(self.folder, center_alarms(found, told))}
+
+    def trace(self, query: Query) -> dict[str, Any]:
+        """The document of `titian trace`; raises `NotFound`."""
+        from pipeline.inspection.trace import center_trace
+
+        return center_trace(self.ledger, query, SystemClock().now_ms())
 
     def left(self) -> tuple[int, int]:
         """(`waiting`, `unverdicted`)."""

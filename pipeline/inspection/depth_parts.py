@@ -58,13 +58,13 @@ def link_json(link: LinkState, around: Around, now_ms: int) -> dict[str, Any]:
     return link.to_json() | {
         "since_ms": link.value("since_ms"),
         "up_since_ms": link.value("up_since_ms"),
+        "congested_since_ms": link.value("congested_since_ms"),
         "rtt_ms": throttle.get("rtt_ms"),
         "base_ms": throttle.get("base_ms"),
         "goodput_bytes_s": link.value("goodput_bytes_s"),
         "cuts_today": known.cuts,
         "down_today_s": known.down_s,
         "center_titian": str(_center(link).get("titian") or ""),
-        "hold_why": link.value("hold_why") or "",
     }
 
 

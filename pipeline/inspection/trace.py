@@ -8,12 +8,14 @@ bytes. Names and NIKs do not stand in it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.outbox_dropped_look import dropped_of
-from pipeline.adapters.outbox_reader import Event, Found, OutboxReader
+from pipeline.adapters.outbox_reader import Found, OutboxReader
 from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.errors import NotFound, StoreDamaged, UsageError
+from pipeline.inspection.places import history_json
 from pipeline.inspection.reasons import reasons_json as reasons_json
 from pipeline.inspection.running import LinkState
 from pipeline.inspection.trace_center import Looking
@@ -53,9 +55,15 @@ def parse_query(text: str) -> Query:
 
 
 def region_trace(
-    outbox: OutboxReader, registry: RegistryReader, link: LinkState, query: Query, now_ms: int
+    outbox: OutboxReader,
+    registry: RegistryReader,
+    link: LinkState,
+    query: Query,
+    now_ms: int,
+    depth: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The document at the region; raises `NotFound`."""
+    """The document at the region; raises `NotFound`. `depth`: the region's, for what holds lanes and for when
+    it will be done."""
     record = None
     if isinstance(query, PacketId):
         one = outbox.find(query)
@@ -71,7 +79,7 @@ def region_trace(
             }
     if not found and record is None:
         raise NotFound(_not_here(outbox, query))
-    packets = [_region_packet(outbox, link, one, now_ms) for one in found]
+    packets = [_region_packet(outbox, link, one, now_ms, depth) for one in found]
     return _document("region", now_ms, packets, [] if record is None else [record])
 
 
@@ -106,9 +114,10 @@ def _not_here(outbox: OutboxReader, query: Query) -> str:
     return f"{query} is not in the outbox: the newest packet of this epoch is number {meta.highest_seq}"
 
 
-def _region_packet(outbox: OutboxReader, link: LinkState, found: Found, now_ms: int) -> dict[str, Any]:
-    current = found.place is not None
-    events = outbox.events_of(found.id.seq) if current else []
+def _region_packet(
+    outbox: OutboxReader, link: LinkState, found: Found, now_ms: int, depth: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    events = outbox.events_of(found.id.seq, found.id.epoch)
     dropped = _dropped(outbox, found)
     given_up = dropped is not None and found.status in (None, Status.REFUSED)
     return {
@@ -125,9 +134,9 @@ def _region_packet(outbox: OutboxReader, link: LinkState, found: Found, now_ms: 
         "fact_no": found.fact_no,
         "now_id": None if found.now is None else str(found.now),
         "was": [str(one) for one in outbox.names_before(found.id)],
-        "why": region_why(outbox, link, found, events, now_ms),
+        "why": region_why(outbox, link, found, events, now_ms, depth),
         "dropped": dropped,
-        "history": [_event(one) for one in events],
+        "history": history_json(found.at_ms, events),
     }
 
 
@@ -138,10 +147,6 @@ def _dropped(outbox: OutboxReader, found: Found) -> dict[str, Any] | None:
     """Who gave it up, and why (`None`: nobody)."""
     gone = dropped_of(outbox, found.id)
     return None if gone is None else {"at_ms": gone.at_ms, "who": gone.who, "reason": gone.reason}
-
-
-def _event(one: Event) -> dict[str, Any]:
-    return {"at_ms": one.at_ms, "what": one.what, "detail": one.detail}
 
 
 # --- the center -----------------------------------------------------------------------------------

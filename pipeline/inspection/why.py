@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.outbox_dropped_look import dropped_of
 from pipeline.adapters.outbox_reader import Event, Found, OutboxReader
-from pipeline.inspection.alarms import denial_sentence, refusal_sentence
 from pipeline.inspection.running import LinkState
+from pipeline.inspection.why_waits import link_clause, waiting_sentence
 from pipeline.lifecycle import Place
 from schemas.verdicts import Status
 
@@ -17,19 +17,6 @@ if TYPE_CHECKING:
     from pipeline.adapters.ledger_reader import LedgerReader, PacketRow
 
 DAMAGED = "it is damaged on this disk and cannot be sent: `titian dead show` says what to do"
-HELD = "held by the center"
-#: What `push` says it waits for -> what that means.
-WAITS = {
-    "link window": "what is on the link has not arrived yet",
-    "receipt window": "the center has not acknowledged what it was sent before",
-    HELD: "the center asks to hold",
-    "paused after a loss": "what was lost on the way goes first",
-    "paused or capped": "what may go was sent; lanes are paused or capped (`titian depth` says which)",
-    "the center's broker is full": "the center's broker has no memory left; it is asked again every second",
-    "answers to urgent packets": "an urgent packet is on the link; the next one follows its answer",
-    "no session": "the center has not granted us a session yet (does it run?)",
-    "nothing waits": "everything was sent",
-}
 _WORDS = {
     Status.RECEIVED_AT_CENTRAL: "the center has it; its verdict is not here yet",
     Status.SEARCH_FAILURE_AT_CENTRAL: "the center's search failed; it is tried again by itself",
@@ -39,9 +26,15 @@ _WORDS = {
 
 
 def region_why(
-    outbox: OutboxReader, link: LinkState, found: Found, events: Sequence[Event], now_ms: int
+    outbox: OutboxReader,
+    link: LinkState,
+    found: Found,
+    events: Sequence[Event],
+    now_ms: int,
+    depth: Mapping[str, Any] | None = None,
 ) -> str:
-    """Why it waits, seen from its region."""
+    """Why it waits, seen from its region. `depth`: the region's document, which knows what holds lanes and
+    how fast they go; without it less can be said."""
     if (gone := dropped_of(outbox, found.id)) is not None and found.status in (None, Status.REFUSED):
         return gone.sentence()
     if found.place is None:
@@ -54,14 +47,11 @@ def region_why(
         return DAMAGED
     if found.place is Place.IN_STREAM:
         since = _since(events, now_ms)
-        return f"all of it was sent{since}; the center has not acknowledged it yet; {_link(link)}"
-    counts = outbox.counts()[found.lane]
-    part = "a part of it was sent; the rest" if found.place is Place.PARTLY_IN_STREAM else "it"
-    ahead = (
-        f"is among {counts.waiting.packets:,} packets ({counts.waiting.bytes:,} B) of lane {found.lane.label}"
-    )
-    held = (link.value("held") or {}).get(found.lane.label)
-    return f"{part} {ahead} that are not sent; {held or _link(link)}"
+        return (
+            f"all of it was sent{since}; the center has not acknowledged it yet; {link_clause(link, depth)}"
+        )
+    part = "a part of it was sent; the rest waits" if found.place is Place.PARTLY_IN_STREAM else "it waits"
+    return waiting_sentence(part, found, outbox.before(found.lane, found.id.seq), link, depth, now_ms)
 
 
 _QUIET = frozenset(Status) - frozenset(_WORDS)
@@ -70,32 +60,6 @@ _QUIET = frozenset(Status) - frozenset(_WORDS)
 def _since(events: Sequence[Event], now_ms: int) -> str:
     sent = [one.at_ms for one in events if one.what == "sent"]
     return f" {max(0, now_ms - sent[-1]) // 1000:,} s ago" if sent else ""
-
-
-def _link(link: LinkState) -> str:
-    """How the link stands, in a clause."""
-    if link.state == "not running":
-        return "this side is not running: `titian up`"
-    if link.state == "unknown":
-        return "the worker has said nothing lately: see DATA/run/logs"
-    if link.value("superseded"):
-        return "another machine speaks as this region: `titian up --take-over`"
-    if link.value("refusal"):
-        return refusal_sentence(str(link.value("refusal")))
-    if link.value("denied"):
-        return denial_sentence(str(link.value("denied")))
-    if link.state == "down":
-        return f"the link has been down for {link.value('down_for_s') or 0:,.0f} s"
-    waits = str(link.value("waits") or "")
-    if waits:
-        flight, window = link.value("in_flight_bytes") or 0, link.value("window_bytes") or 0
-        said = WAITS.get(waits, waits)
-        if waits == HELD and link.value("held_for_s"):
-            said += f" for {link.value('held_for_s'):,.0f} s more"
-        if waits in (HELD, "receipt window") and link.value("hold_why"):
-            said += f": {link.value('hold_why')}"
-        return f"the link is up; {said} ({flight:,} of {window:,} B in flight)"
-    return "the link is up and sends"
 
 
 def missing_why(told_ms: int | None, held: tuple[int, int] | None, over: bool, heard: str) -> str:

@@ -143,11 +143,11 @@ def test_a_region_is_asked_for_at_the_center_only(titian: Titian, sides: Sides) 
 
 
 def test_a_packet_that_waits_says_why_with_numbers(titian: Titian, sides: Sides) -> None:
-    one = titian.ok("trace", id_of(titian, sides, 1), "--data", sides.region, "--json").json["packets"][0]
+    one = titian.ok("trace", id_of(titian, sides, 2), "--data", sides.region, "--json").json["packets"][0]
     assert one["state"] == "BIO_CAPTURED"
-    assert "2 packets" in one["why"]
+    assert "lane record; 1 packet and " in one["why"]
     assert "titian up" in one["why"]
-    assert [event["what"] for event in one["history"]] == ["enqueued"]
+    assert [(event["what"], event["place"]) for event in one["history"]] == [("enqueued", "office outbox")]
 
 
 def test_a_packet_that_came_back_has_its_whole_history_on_both_sides(titian: Titian, crossed: Sides) -> None:
