@@ -71,13 +71,16 @@ def scrape(folder: Folder, accept: str = "") -> str:
 @pytest.mark.parametrize("side", ["region", "center"])
 def test_a_scrape_of_a_side_that_runs_is_as_it_should_be(sides: BothSides, side: str) -> None:
     text = scrape(sides.region if side == "region" else sides.center)
-    assert "titian_running{" in text
-    assert "titian_left_out" not in text
+    assert (
+        f'titian_stores_readable{{region="{"1806" if side == "region" else ""}",side="{side}"}} 1.0' in text
+    )
+    assert "titian_left_out" not in text, text
     promtool("check", "metrics", stdin=text)
 
 
 def test_what_went_the_whole_way_is_in_the_figures_of_both_sides(sides: BothSides) -> None:
-    assert until(lambda: " 50.0\n" in scrape(sides.region), time.monotonic() + 20)
+    recorded = 'titian_status_packets{region="1806",status="PRINT_READY_RECORD"}'
+    assert until(lambda: recorded in scrape(sides.region), time.monotonic() + 20), scrape(sides.region)
     received = 'titian_center_received_packets_total{region="1806"} 50.0\n'
     assert until(lambda: received in scrape(sides.center), time.monotonic() + 20)
 
