@@ -14,7 +14,7 @@ from pipeline.adapters.folder import Folder
 from pipeline.errors import TitianError
 from pipeline.inspection import doctor_watch
 from pipeline.inspection.doctor import Check
-from workers.looking import link_of, look
+from workers.looking import look
 from workers.standing import alarms_of, watched_s
 
 
@@ -29,7 +29,8 @@ def watch_checks(folder: Folder, is_up: bool) -> Iterator[Check]:
         place = folder.settings.notice.folder
         path = os.path.expanduser(place)
         yield doctor_watch.notice(place, os.path.isdir(path), os.access(path, os.W_OK | os.X_OK))
-        yield doctor_watch.version(version("titian"), str(link_of(folder).value("center_titian") or ""))
+        link = {} if depth is None else depth["link"]
+        yield doctor_watch.version(version("titian"), str(link.get("center_titian") or ""))
     elif depth is not None:
         yield doctor_watch.versions(version("titian"), depth["regions"])
 

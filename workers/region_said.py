@@ -15,6 +15,7 @@ from typing import Any
 from pipeline.adapters.folder import write_private
 from pipeline.adapters.redis_region_link import RedisRegionLink
 from pipeline.ports import Clock
+from pipeline.region.congested import Congested
 from pipeline.region.link_log import Goodput, LinkLog, StateSince, WayBack
 from pipeline.region.pull import Pull
 from pipeline.region.push import Push
@@ -39,6 +40,7 @@ class Said:
     _back: WayBack = field(default_factory=WayBack)
     _throttle: StateSince = field(default_factory=StateSince)
     _level: StateSince = field(default_factory=StateSince)
+    _congested: Congested = field(default_factory=Congested)
     _answer_n: tuple[int, int] = (0, 0)
     _acknowledged: int = 0
     _said_s: float = float("-inf")
@@ -75,7 +77,7 @@ class Said:
         self, done: Pushed, now_ms: int, now_s: float, pushed: dict[str, int], pulled: dict[str, int]
     ) -> dict[str, Any]:
         speaker, since_s = self.push.speaker, self.push.backoff.since_s
-        cursors = self.push.registry.cursors()
+        cursors, throttle = self.push.registry.cursors(), self.push.link.throttle()
         return {
             "version": 1,
             "at_ms": now_ms,
@@ -94,7 +96,8 @@ class Said:
             "clock_off_ms": self.pull.clock_off_ms,
             "center": self._back.to_json(cursors.facts, cursors.records),
             "kernel": kernel_json(self.push.link),
-            "throttle": _since(throttle_json(self.push.link.throttle()), self._throttle, now_ms),
+            "throttle": _since(throttle_json(throttle), self._throttle, now_ms),
+            "congested_since_ms": self._congested.saw(throttle, now_ms),
             "level": _since(level_json(self.pull.link), self._level, now_ms),
             "pushed": pushed,
             "pulled": pulled,

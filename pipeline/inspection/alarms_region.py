@@ -10,11 +10,8 @@ from pipeline.inspection.alarms_version import differs
 from pipeline.inspection.custody import custody_alarms
 from pipeline.inspection.doctor import SUPERSEDED, denial, refusal
 from pipeline.settings import AlarmsPart
-from pipeline.throttle.view import ThrottleSettings
 
 _DAY_S = 86_400.0
-#: The smallest window: with it in force the link carries nothing to speak of.
-FLOOR_BYTES = ThrottleSettings().window_bytes_min
 
 
 def region_rules(depth: Mapping[str, Any], limits: AlarmsPart) -> Iterator[Alarm]:
@@ -73,11 +70,13 @@ def _flow(depth: Mapping[str, Any], limits: AlarmsPart) -> Iterator[Alarm]:
     """Packets do not go, or hardly, though the link is up."""
     if depth["link"]["state"] != "up":
         return
-    congested_s = _congested_s(depth)
-    if congested_s is not None and congested_s >= limits.congested_s:
-        text = f"the link has been congested for {congested_s / 60:,.0f} min: {depth['throttle']['reason']}"
+    crowded_ms = depth["link"].get("congested_since_ms")
+    if crowded_ms is not None and depth["at_ms"] - crowded_ms >= limits.congested_s * 1000:
+        minutes = (depth["at_ms"] - crowded_ms) / 60_000
+        reason = (depth.get("throttle") or {}).get("reason") or "others use it"
+        text = f"the link has been congested for {minutes:,.0f} min: {reason}"
         do = "find out what else uses the line; our packets go on, slowly, urgent ones first"
-        yield Alarm("congested", text, do, "warn", depth["throttle"].get("since_ms"))
+        yield Alarm("congested", text, do, "warn", crowded_ms)
     idle_since_ms = _idle_since_ms(depth)
     if idle_since_ms is not None and depth["at_ms"] - idle_since_ms > limits.not_moving_s * 1000:
         minutes = (depth["at_ms"] - idle_since_ms) / 60_000
@@ -88,17 +87,6 @@ def _flow(depth: Mapping[str, Any], limits: AlarmsPart) -> Iterator[Alarm]:
     if lag_s > limits.return_lag_s:
         text = f"what the center decided has not all come back for {lag_s / 60:,.0f} min"
         yield Alarm("return_lag", text, "`titian depth` says whether the link or the center is slow")
-
-
-def _congested_s(depth: Mapping[str, Any]) -> float | None:
-    """For how long others have had the line, or hardly anything was let through; `None`: not so now."""
-    throttle = depth.get("throttle") or {}
-    if throttle.get("since_ms") is None:
-        return None
-    at_floor = 0 < (throttle.get("window_bytes") or 0) <= FLOOR_BYTES
-    if throttle.get("state") != "yield" and not at_floor:
-        return None
-    return max(0, int(depth["at_ms"]) - int(throttle["since_ms"])) / 1000
 
 
 def _idle_since_ms(depth: Mapping[str, Any]) -> int | None:

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.inspection.alarms import center_alarms, region_alarms
-from pipeline.inspection.alarms_region import FLOOR_BYTES
 from pipeline.inspection.alarms_version import differs, older
 from pipeline.inspection.running import LinkState
 from pipeline.settings import AlarmsPart
@@ -86,8 +85,8 @@ def codes(document: dict[str, Any], limits: AlarmsPart = LIMITS) -> list[str]:
     return [one["code"] for one in alarms(document, limits)]
 
 
-def throttle(state: str, for_s: float, window_bytes: int = 100_000) -> dict[str, Any]:
-    return {"state": state, "since_ms": ago(for_s), "window_bytes": window_bytes, "reason": "others use it"}
+def crowded(for_s: float) -> dict[str, Any]:
+    return up(congested_since_ms=ago(for_s))
 
 
 def test_where_all_is_well_nothing_stands() -> None:
@@ -98,8 +97,8 @@ def test_where_all_is_well_nothing_stands() -> None:
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"throttle": throttle("yield", 1_801)}, "congested"),
-        ({"throttle": throttle("steady", 1_801, FLOOR_BYTES)}, "congested"),
+        ({"link": crowded(1_801), "throttle": {"reason": "others use it"}}, "congested"),
+        ({"link": crowded(1_801)}, "congested"),
         ({"lanes": {"record": lane(not_sent=3, oldest_ms=ago(400))}, "moved_ms": ago(301)}, "not_moving"),
         ({"lanes": {"record": lane(in_stream=3)}, "moved_ms": ago(301)}, "not_moving"),
         ({"lanes": {"record": lane(not_sent=3, oldest_ms=ago(400))}, "moved_ms": None}, "not_moving"),
@@ -124,10 +123,8 @@ def test_each_ill_of_a_region_stands_beyond_its_threshold(changes: dict[str, Any
 @pytest.mark.parametrize(
     "changes",
     [
-        {"throttle": throttle("yield", 1_700)},
-        {"throttle": throttle("steady", 90_000)},
-        {"throttle": throttle("down", 90_000, 0)},
-        {"throttle": throttle("yield", 90_000), "link": up(state="down", down_for_s=5)},
+        {"link": crowded(1_700)},
+        {"link": crowded(90_000) | {"state": "down", "down_for_s": 5}},
         # packets wait, but none that may go: the lane is held, the center asks to hold, it is in doubt
         {"lanes": {"record": lane(not_sent=3, oldest_ms=ago(900), held="night")}, "moved_ms": ago(900)},
         {
@@ -210,12 +207,12 @@ def test_every_alarm_says_what_to_do_and_stands_once() -> None:
         tallies={"lost": 1, "forks": 1},
         registry={"kept_raw": 1},
         losses={"packets": 1},
-        throttle=throttle("yield", 9_999),
         lanes={"record": lane(oldest_age_s=9e9)},
         mirror={"failing_since_ms": ago(9), "missing": 1, "why": "gone"},
         recovery={"why": "unreadable"},
         reconciled={"at_ms": 0, "left": 1},
-        link=up(denied="WRONGPASS", refusal="revoked", superseded=True, clock_off_ms=9_999_999),
+        link=crowded(9_999)
+        | up(denied="WRONGPASS", refusal="revoked", superseded=True, clock_off_ms=9_999_999),
     )
     found = region_alarms(ill, LIMITS)
     assert len({one["code"] for one in found}) == len(found) >= 15
