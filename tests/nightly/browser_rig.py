@@ -24,9 +24,9 @@ from workers.console.users import User, UserFile
 
 PASSWORD = "rahasia-sekali-1"
 ARGUMENTS = (
-    "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync "
-    "--no-first-run"
-).split()
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *("--disable-sync", "--no-first-run"),
+)
 #: How long a page may take to show what it is waited for, milliseconds.
 SHOWS_MS = 20_000
 
@@ -109,7 +109,7 @@ class Seen:
 
 @contextmanager
 def window(browser: Any, base: str, **options: Any) -> Iterator[Seen]:
-    """A window of its own (cookies and all), in English on a desk unless told otherwise; checked at its end."""
+    """A window of its own (cookies and all), in English unless told otherwise; checked at its end."""
     chosen = {"locale": "en", "viewport": {"width": 1200, "height": 900}, **options}
     context = browser.new_context(**chosen)
     context.set_default_timeout(SHOWS_MS)

@@ -1,15 +1,15 @@
 """Takes the pictures of docs/console.md: `python -m tests.nightly.pictures docs/pictures`.
 
-Both sides are real, on a line of 128 kbit/s; the day before is made up, since nobody waits a day for a picture.
+Both sides are real, on a line of 128 kbit/s; the day before is made up: nobody waits a day for a picture.
 """
 
 from __future__ import annotations
 
 import math
 import random
+import struct
 import sys
 import tempfile
-import struct
 import time
 import zlib
 from collections import Counter
@@ -164,21 +164,24 @@ def of_center(browser: Any, sides: BothSides, out: Path) -> None:
 def main(out: Path) -> None:
     """All of them."""
     out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place, chromium() as browser:
-        with both_sides(Path(place), PROFILE, started=False) as sides:
-            for folder in (sides.center, sides.region):
-                let_in(folder)
-            refuse_something(sides.region.path, 4)
-            yesterday(sides.region.path, int(time.time() * 1000))
-            set_cap(sides.region, None, 4_000, 0, 0, Actor("siti", "console"), "jalur dipakai bersama loket")
-            sides.center_up.start()
-            sides.region_up.start()
-            address_of(sides.center)
-            until(lambda: sides.counts()["received"] >= 0, what="a center")
-            enqueue(sides, 260, biometrics=30, seed=9)
-            time.sleep(float(sys.argv[2]) if len(sys.argv) > 2 else 45)
-            of_region(browser, sides, out)
-            of_center(browser, sides, out)
+    with (
+        tempfile.TemporaryDirectory() as place,
+        chromium() as browser,
+        both_sides(Path(place), PROFILE, started=False) as sides,
+    ):
+        for folder in (sides.center, sides.region):
+            let_in(folder)
+        refuse_something(sides.region.path, 4)
+        yesterday(sides.region.path, int(time.time() * 1000))
+        set_cap(sides.region, None, 4_000, 0, 0, Actor("siti", "console"), "jalur dipakai bersama loket")
+        sides.center_up.start()
+        sides.region_up.start()
+        address_of(sides.center)
+        until(lambda: sides.counts()["received"] >= 0, what="a center")
+        enqueue(sides, 260, biometrics=30, seed=9)
+        time.sleep(float(sys.argv[2]) if len(sys.argv) > 2 else 45)
+        of_region(browser, sides, out)
+        of_center(browser, sides, out)
 
 
 if __name__ == "__main__":

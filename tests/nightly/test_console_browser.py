@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -33,6 +34,7 @@ from workers.both_sides import BothSides, free_port
 from workers.looking import RegionLook, look
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(300)]
+PROBES = Path(__file__).with_name("probes.js")
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 #: All that a first page brings must stay below, bytes.
 WEIGHT_MAX = 150_000
@@ -94,6 +96,11 @@ def waits_for(page: Any, expression: str, argument: Any = None) -> None:
     until(lambda: page.evaluate(expression, argument), SHOWS_MS / 1000, expression)
 
 
+def probe(page: Any, name: str) -> Any:
+    """What a function of `probes.js` finds on that page."""
+    return page.evaluate(f"({PROBES.read_text()}).{name}()")
+
+
 def is_live(page: Any) -> None:
     waits_for(page, "document.querySelector('#live')?.dataset.state === 'live'")
 
@@ -145,15 +152,7 @@ def test_each_figure_is_the_same_whether_the_server_or_the_browser_writes_it(
     """Times apart, which go on: the page is asked for again, and compared with what the script wrote."""
     page = region().sign_in()
     is_live(page)
-    differ = page.evaluate(
-        """async () => {
-          const fresh = new DOMParser().parseFromString(await (await fetch("/")).text(), "text/html");
-          const keep = (node) => !/span|since|clock|when|after|rate|speed/.test(node.dataset.as);
-          const said = (root) => [...root.querySelectorAll("[data-live]")].filter(keep).map((node) => node.dataset.live + " " + node.textContent.trim());
-          const here = said(document);
-          return said(fresh).filter((one, at) => one !== here[at] && !/ages|_ms|bytes|reason|waits/.test(one));
-        }"""
-    )
+    differ = probe(page, "figures")
     assert not differ
 
 
@@ -342,25 +341,6 @@ def test_on_a_phone_no_page_is_wider_than_the_screen(side: str, request: pytest.
         assert wide <= 0, path
 
 
-CONTRAST = """() => {
-  const parse = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
-  const over = (a, b) => a.slice(0, 3).map((v, i) => v * (a[3] ?? 1) + b[i] * (1 - (a[3] ?? 1)));
-  const light = (c) => { const [r, g, b] = c.map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  const ground = (node) => { const chain = []; for (let at = node; at; at = at.parentElement) chain.push(parse(getComputedStyle(at).backgroundColor));
-    return chain.reverse().reduce((under, one) => over(one, under), matchMedia("(prefers-color-scheme: dark)").matches ? [0, 0, 0] : [255, 255, 255]); };
-  const poor = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.textContent.trim() || !node.checkVisibility() || node.closest("noscript, .hidden, option")) continue;
-    const [a, b] = [light(over(parse(getComputedStyle(node).color), ground(node))), light(ground(node))];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) poor.push(ratio.toFixed(1) + " " + walker.currentNode.textContent.trim().slice(0, 40));
-  }
-  return poor;
-}"""
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("side", ["region", "center"])
 def test_every_text_stands_out_from_its_ground(
@@ -370,7 +350,7 @@ def test_every_text_stands_out_from_its_ground(
     page = seen.sign_in()
     for path in REGION_PAGES if side == "region" else CENTER_PAGES:
         page.goto(seen.base + path)
-        assert not page.evaluate(CONTRAST), path
+        assert not probe(page, "contrast"), path
     page.goto(seen.base + "/")
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(json.loads(dark.replace("rgb(", "[").replace(")", "]"))) < 200) == (scheme == "dark")
@@ -379,11 +359,7 @@ def test_every_text_stands_out_from_its_ground(
 def test_every_field_and_button_has_a_name_and_the_keyboard_reaches_it(region: Callable[..., Seen]) -> None:
     seen = region()
     page = seen.sign_in()
-    nameless = page.evaluate(
-        """() => [...document.querySelectorAll("button, a, select, input:not([type=hidden])")].filter((one) =>
-          !(one.ariaLabel || one.textContent.trim() || (one.labels && [...one.labels].some((label) => label.innerText.trim())))
-        ).map((one) => one.outerHTML)"""
-    )
+    nameless = probe(page, "nameless")
     assert not nameless
     page.goto(seen.base + "/")
     page.keyboard.press("Tab")
@@ -400,7 +376,7 @@ def test_every_field_and_button_has_a_name_and_the_keyboard_reaches_it(region: C
     )
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
 def test_on_paper_there_are_no_forms(region: Callable[..., Seen]) -> None:
@@ -461,17 +437,10 @@ def test_514_regions_are_sorted_and_found_at_once(crowded: Callable[..., Seen]) 
     )
     assert len(levels) == 514
     assert levels == sorted(levels, key=["fail", "warn", "ok"].index), "what is in trouble stands first"
-    took_ms = page.evaluate(
-        """() => { const began = performance.now();
-          for (const head of document.querySelectorAll('#regions thead button')) head.click();
-          document.body.getBoundingClientRect();
-          return (performance.now() - began) / document.querySelectorAll('#regions thead button').length; }"""
-    )
+    took_ms = probe(page, "sorting")
     assert took_ms < 250, "to sort by one column"
     page.click("#regions thead >> text=Lag")
-    lags = page.evaluate(
-        "[...document.querySelectorAll('#regions tbody tr')].map((one) => one.cells[2].dataset.v).filter(Boolean).map(Number)"
-    )
+    lags = probe(page, "lags")
     assert lags == sorted(lags, reverse=True)
     assert page.get_attribute("#regions th[data-key=lag_s]", "aria-sort") == "descending"
     page.click("#regions thead >> text=Region")

@@ -49,7 +49,7 @@ def make_environment() -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Foreign text without what a reader would not see: controls, and marks that turn the order of text round."""
+    """Foreign text without what nobody sees: controls, and marks that turn the order of text round."""
     if type(value) is not str or value.isprintable():
         return value
     return "".join(one if one.isprintable() or one == "\n" else "\ufffd" for one in value)
