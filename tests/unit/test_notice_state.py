@@ -267,7 +267,7 @@ def _cause(pair: tuple[str, str], now_ms: int, chance: random.Random) -> Cause:
     return Cause(*pair, since_ms, until_ms)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 1 << 32))
 def test_whatever_happens_it_does_not_flap(seed: int) -> None:
     state, began_ms = NoticeState(), {}
@@ -300,7 +300,7 @@ def _is_steady(was: Until | None, now: Until | None, now_ms: int) -> None:
     assert now_ms - was.said_ms >= STANDS_MS
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 1 << 32), st.integers(1, 40))
 def test_a_restart_in_between_changes_nothing(seed: int, every: int) -> None:
     through, restarted = NoticeState(), NoticeState()
