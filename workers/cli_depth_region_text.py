@@ -16,9 +16,14 @@ _IDLE_WAITS = ("link window", "receipt window", "paused or capped", "nothing wai
 
 def region_lines(found: Mapping[str, Any]) -> list[str]:
     """All of it."""
-    lines = [_waiting(found), f"  {_until(found)}; {_kept(found)}", "", _lanes(found), ""]
+    lines = [waiting_line(found), f"  {until(found)}; {_kept(found)}", "", _lanes(found), ""]
     lines += [f"held: {clean(lane['held'])}" for lane in _once(found["lanes"].values())]
-    lines += [*_caps(found), *_rates(found), *_link(found), *_throttle("throttle", found.get("throttle"))]
+    lines += [
+        *_caps(found),
+        *_rates(found),
+        *link_lines(found),
+        *_throttle("throttle", found.get("throttle")),
+    ]
     lines += [*_throttle("way back", found.get("way_back")), *_return(found), *_announced(found)]
     lines += [*rebuild_line(found["rebuild"]), *_compared(found), _runway(found["runway"])]
     if found["by_status"]:
@@ -26,7 +31,8 @@ def region_lines(found: Mapping[str, Any]) -> list[str]:
     return [*lines, *_ages(found.get("ages")), *alarm_lines(found)]
 
 
-def _waiting(found: Mapping[str, Any]) -> str:
+def waiting_line(found: Mapping[str, Any]) -> str:
+    """How much waits, and since when."""
     oldest = found["oldest_ms"]
     since = "" if oldest is None else f"; the oldest since {span((found['at_ms'] - oldest) / 1000)}"
     return (
@@ -40,7 +46,7 @@ def _kept(found: Mapping[str, Any]) -> str:
     return f"{number(found['recorded'])} recorded here, {many(found['registry']['records'], 'record')}"
 
 
-def _until(found: Mapping[str, Any]) -> str:
+def until(found: Mapping[str, Any]) -> str:
     """When it will be done, or why nobody can say."""
     if not found["waiting"]:
         return "all of it is at the center" if found["recorded"] else "nothing was recorded here yet"
@@ -125,7 +131,8 @@ def _rates(found: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _link(found: Mapping[str, Any]) -> Iterator[str]:
+def link_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """How the link stands: its state and since when, cuts, what it carries; what is under way."""
     link = found["link"]
     cuts = _cuts(link)
     if link["state"] == "not running":

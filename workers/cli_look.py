@@ -98,13 +98,9 @@ def _watch(store: RegionLook | CenterLook, every_s: float) -> None:
         while True:
             print(depth_text(store.depth()) + "\n", flush=True)
             time.sleep(every_s)
-    from rich.live import Live
-    from rich.text import Text
+    from workers.cli_depth_live import watch_live
 
-    with Live(auto_refresh=False, screen=True) as live:
-        while True:
-            live.update(Text(depth_text(store.depth())), refresh=True)
-            time.sleep(every_s)
+    watch_live(store, lambda: time.sleep(every_s))
 
 
 def trace(
