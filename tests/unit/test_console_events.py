@@ -174,11 +174,10 @@ def test_only_so_many_are_open_and_one_that_closes_makes_room(
 
     async def run() -> None:
         async with opened(console, headers) as (one, _):
-            async with opened(console, headers) as (two, _):
-                await until(lambda: one.status == two.status == 200 and bool(one.events and two.events))
-                async with opened(console, headers) as (three, task):
-                    await asyncio.wait_for(task, DEADLINE_S)
-                    assert three.status == 503
+            async with opened(console, headers) as (two, _), opened(console, headers) as (three, task):
+                await asyncio.wait_for(task, DEADLINE_S)  # all three came at once
+                assert three.status == 503
+                await until(lambda: bool(one.events and two.events))
             async with opened(console, headers) as (four, _):
                 await until(lambda: bool(four.events))
 
@@ -206,10 +205,13 @@ def test_a_stream_ends_with_its_session_and_does_not_keep_it(console: Console) -
     async def run() -> None:
         async with opened(console, headers) as (stream, task):
             await until(lambda: bool(stream.events))
-            console.clock.advance(console.folder.settings.console.session_s + 1)
+            console.clock.advance(0.6 * console.folder.settings.console.session_s)
+            console.watching.look()
+            await until(lambda: len(stream.events) == 2)
+            console.clock.advance(0.6 * console.folder.settings.console.session_s)
             console.watching.look()
             await asyncio.wait_for(task, DEADLINE_S)
-            assert len(stream.events) == 1
+            assert len(stream.events) == 2
 
     asyncio.run(run())
     assert browser.get("/").status_code == 303

@@ -16,6 +16,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from workers.console.auth import Access, who_of
 from workers.console.documents import with_headline
@@ -36,6 +37,17 @@ class _Message(NamedTuple):
     text: str
 
 
+class _Counted(Response):
+    """An answer that `Events.serve` gives."""
+
+    def __init__(self, events: Events, request: Request) -> None:
+        self._events, self._request = events, request
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._events.serve(self._request, scope, receive, send)
+
+
 class Events:
     """All open streams of one side."""
 
@@ -51,20 +63,25 @@ class Events:
         return [Route("/events", self._events)]
 
     async def _events(self, request: Request) -> Response:
+        return _Counted(self, request)
+
+    async def serve(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+        """One stream, from its first byte to its last; or that there are too many."""
         if self._open >= STREAMS_MAX:
             said = {"version": 1, "error": f"{STREAMS_MAX} pages are open already: close one, or ask again"}
-            return JSONResponse(said, 503, headers={"retry-after": "30"})
-        return EventSourceResponse(self._stream(request), ping=PING_S, send_timeout=SEND_S)
-
-    async def _stream(self, request: Request) -> AsyncIterator[ServerSentEvent]:
-        self._open += 1
+            return await JSONResponse(said, 503, headers={"retry-after": "30"})(scope, receive, send)
+        self._open += 1  # nothing may stand between this and what was asked before it
         try:
-            sent = -1
-            while (message := await self._newer(sent)) is not None and self._may(request):
-                sent = message.looks
-                yield ServerSentEvent(message.text, event="depth", id=str(sent), retry=3_000)
+            stream = EventSourceResponse(self._stream(request), ping=PING_S, send_timeout=SEND_S)
+            await stream(scope, receive, send)
         finally:
             self._open -= 1
+
+    async def _stream(self, request: Request) -> AsyncIterator[ServerSentEvent]:
+        sent = -1
+        while (message := await self._newer(sent)) is not None and self._may(request):
+            sent = message.looks
+            yield ServerSentEvent(message.text, event="depth", id=str(sent), retry=3_000)
 
     def _may(self, request: Request) -> bool:
         """Whether who looks is still signed in; a stream alone does not keep anybody so."""
