@@ -15,6 +15,7 @@ wanted=
 [ "$(uname -m)" != x86_64 ] || here linux.uml || wanted="$wanted user-mode-linux"
 [ "$(uname -m)" != x86_64 ] || here mke2fs || wanted="$wanted e2fsprogs"
 here promtool || wanted="$wanted prometheus"
+here chromium || wanted="$wanted chromium"
 [ -n "$wanted" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
