@@ -31,12 +31,16 @@ def titian(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def sides(titian: Titian, tmp_path: Path) -> Sides:
-    return make_sides(titian, tmp_path)
+    made = make_sides(titian, tmp_path)
+    join = made.region / "center.json"
+    said = json.loads(join.read_text()) | {"port": 1}  # whoever else runs a center here is none of ours
+    join.write_text(json.dumps(said))
+    return made
 
 
 def checks(titian: Titian, folder: Path, code: int = 0) -> dict[str, dict[str, Any]]:
     said = titian("doctor", "--data", folder, "--json")
-    assert said.code == code, said
+    assert said.code == code, [one for one in said.json["checks"] if one["level"] != "ok"]
     return {one["name"]: one for one in said.json["checks"]}
 
 
