@@ -112,7 +112,16 @@ class CenterLook:
             limits=Limits(told.silent_s, told.old_s, told.runway_days),
             titian=version("titian"),
         )
+        found["runway"] = self._room()
         return found | {"alarms": since(self.folder, center_alarms(found, told))}
+
+    def _room(self) -> dict[str, Any] | None:
+        """Of the ledger's disk; `None` where it is a server's."""
+        settings = self.folder.settings
+        if settings.ledger.url:
+            return None
+        free, low = free_bytes(self.folder.path), settings.intake.low_water_bytes
+        return {"free_bytes": free, "low_water_bytes": low, "full_in_days": None}
 
     def trace(self, query: Query) -> dict[str, Any]:
         """The document of `titian trace`; raises `NotFound`."""

@@ -244,6 +244,16 @@ def test_alarms_lists_what_stands_and_what_to_do(titian: Titian, tmp_path: Path)
     assert "do: `titian up`" in titian.ok("alarms", "--data", sides.center).out
 
 
+def test_a_ledger_without_room_is_an_alarm(
+    titian: Titian, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides = make_sides(titian, tmp_path)
+    monkeypatch.setenv("TITIAN_INTAKE__LOW_WATER_BYTES", str(10**18))
+    found = titian.ok("depth", "--data", sides.center, "--json").json
+    assert found["runway"]["free_bytes"] > 0
+    assert [one["code"] for one in found["alarms"]] == ["not_running", "disk_full"]
+
+
 def test_a_test_alarm_says_what_came_back(
     titian: Titian, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
