@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.errors import TitianError
 from pipeline.ports import Clock
 from workers.logs import log
 
@@ -85,7 +84,7 @@ class Watching(threading.Thread):
         """One look."""
         try:
             document = self._store.depth()
-        except (TitianError, OSError) as why:
+        except Exception as why:  # a store that is away or, once, a defect of ours: it is looked at again
             self._complain("depth", why)
             return
         with self._looked:
@@ -94,9 +93,7 @@ class Watching(threading.Thread):
         for part in self._parts:
             try:
                 part.saw(document)
-            except (TitianError, OSError) as why:
-                self._complain(type(part).__name__, why)
-            except Exception as why:  # our own defect in one part: the others go on
+            except Exception as why:  # what it needs is away, or a defect of ours: the others go on
                 self._complain(type(part).__name__, why)
 
     def _complain(self, what: str, why: Exception) -> None:

@@ -20,12 +20,12 @@ class Store:
     """Documents that count up; `broken`: looking fails."""
 
     n: int = 0
-    broken: bool = False
+    broken: Exception | None = None
 
     def depth(self) -> dict[str, Any]:
         self.n += 1
-        if self.broken:
-            raise StoreDamaged("the outbox is damaged")
+        if self.broken is not None:
+            raise self.broken
         return {"side": "region", "at_ms": self.n}
 
 
@@ -66,11 +66,12 @@ def test_a_part_that_fails_holds_nobody_up(why: Exception) -> None:
     assert bad.seen == good.seen == [1, 2]
 
 
-def test_a_look_that_fails_keeps_the_document_before(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("why", [StoreDamaged("the outbox is damaged"), KeyError("lanes")], ids=repr)
+def test_a_look_that_fails_keeps_the_document_before(why: Exception) -> None:
     store, part = Store(), Seen()
     looks = watching(store, part)
     looks.look()
-    store.broken = True
+    store.broken = why
     looks.look()
     assert looks.latest() == {"side": "region", "at_ms": 1}
     assert part.seen == [1]
@@ -78,7 +79,7 @@ def test_a_look_that_fails_keeps_the_document_before(capsys: pytest.CaptureFixtu
 
 def test_a_failure_is_said_once_a_minute(capfd: pytest.CaptureFixture[str]) -> None:
     clock = ManualClock()
-    looks = watching(Store(broken=True), clock=clock)
+    looks = watching(Store(broken=StoreDamaged("the outbox is damaged")), clock=clock)
 
     def said() -> int:
         out, err = capfd.readouterr()
