@@ -20,7 +20,8 @@ from pipeline.adapters.watch_store import WatchStore
 from tests.nightly.browser_rig import address_of, chromium, let_in, refuse_something, window
 from tests.nightly.many_regions import document, served
 from tests.sides_rig import enqueue, until
-from workers.acts import Actor, set_cap
+from workers.acts import Actor
+from workers.acts_notice import set_equipment
 from workers.both_sides import BothSides, both_sides
 
 PROFILE = "district-128k"
@@ -42,15 +43,18 @@ def yesterday(folder: Path, now_ms: int) -> None:
         depth["biometric"] = max(
             0.0, depth["biometric"] + busy * 1.3 - (0 if down else 0.95 * chance.uniform(0.6, 1.2))
         )
+        office = 330 < ago <= 840  # hours with a cap
+        out = min(out, 7_900.0) if office else out
         rtt_ms = 206 + busy * chance.uniform(5, 30)
         seen = {
             "waiting.urgent": 0.0,
             "waiting.control": float(chance.random() < 0.05),
             "waiting.record": float(int(depth["record"])),
             "waiting.biometric": float(int(depth["biometric"])),
-            "cap_bytes_s": 16_000.0,
             "link": float(not down),
         }
+        if office:
+            seen["cap_bytes_s"] = 8_000.0
         if not down:
             seen |= {
                 "goodput_bytes_s": out,
@@ -145,7 +149,7 @@ def of_region(browser: Any, sides: BothSides, out: Path) -> None:
         page.click("[data-hours='6']")
         page.wait_for_timeout(4_000)
         shoot(page, out / "region-phone-dark.png", full_page=False)
-    with window(browser, base, viewport={"width": 800, "height": 900}) as seen:
+    with window(browser, base, viewport={"width": 800, "height": 640}) as seen:
         seen.page.goto(base + "/notice")
         shoot(seen.page, out / "notice.png")
 
@@ -173,7 +177,10 @@ def main(out: Path) -> None:
             let_in(folder)
         refuse_something(sides.region.path, 4)
         yesterday(sides.region.path, int(time.time() * 1000))
-        set_cap(sides.region, None, 4_000, 0, 0, Actor("siti", "console"), "jalur dipakai bersama loket")
+        now_ms = int(time.time() * 1000)
+        until_ms = now_ms + 5 * 3_600_000
+        who = Actor("siti", "console")
+        set_equipment(sides.region, "printer", who, now_ms, works=False, reason="toner", until_ms=until_ms)
         sides.center_up.start()
         sides.region_up.start()
         address_of(sides.center)

@@ -180,7 +180,7 @@ def test_when_the_console_starts_anew_one_signs_in_again_and_is_back(
     page = seen.sign_in()
     is_live(page)
     kill_child(sides.region, "watch")
-    until(lambda: "/login" in page.url or page.evaluate("1") != 1, 60, "a new console")
+    page.wait_for_url("**/login?next=*", timeout=60_000)
     page.fill("input[name=name] >> nth=0", "sri")
     page.fill("input[name=password]", PASSWORD)
     page.click("button.do >> nth=0")

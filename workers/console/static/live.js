@@ -133,7 +133,7 @@ const Titian = (() => {
   }
 
   /* --- parts that the server writes: fetched again when what they say has changed --- */
-  const PARTS = ["alarms", "steer-now", "timeline", "dead-now", "audit-now", "held-now", "held-one", "one-head", "one-tiles", "one-facts"];
+  const PARTS = ["alarms", "steer-now", "timeline", "dead-now", "notice-now", "audit-now", "held-now", "held-one", "one-head", "one-tiles", "one-facts"];
   const keyOf = (found) => JSON.stringify([
     (found.alarms || []).map((one) => [one.code, one.level]), found.pauses, found.caps, found.dead, found.link && found.link.state,
     found.held, found.restraint && found.restraint.step,
