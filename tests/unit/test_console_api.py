@@ -176,6 +176,7 @@ def test_what_others_wrote_is_shown_and_does_nothing(titian: Titian, filled: Sid
             assert answer.status_code == 200
             assert "<script>alert" not in answer.text, path
             assert "budi<b>" not in answer.text
+            assert not {"\x1b", "\u202e"} & set(answer.text), "nothing turns the page's text around"
             assert "49" not in re.findall(r"\{\{ 7|\b49\b", answer.text), "no template of others is run"
     assert "&lt;script&gt;" in browser.get(f"/dead/{packet}").text
 
