@@ -148,7 +148,8 @@ def of_region(browser: Any, sides: BothSides, out: Path) -> None:
         page = seen.sign_in()
         page.click("[data-hours='6']")
         page.wait_for_timeout(4_000)
-        shoot(page, out / "region-phone-dark.png", full_page=False)
+        page.evaluate("scrollTo(0, 0)")
+        shoot(page, out / "region-phone-dark.png")
     with window(browser, base, viewport={"width": 800, "height": 640}) as seen:
         seen.page.goto(base + "/notice")
         shoot(seen.page, out / "notice.png")

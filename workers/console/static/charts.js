@@ -13,7 +13,7 @@
       lines: LANES.map((lane) => ({ name: `waiting.${lane}`, now: `lanes.${lane}.waiting`, fill: true, ...laneOf(lane) })),
     },
     speed: {
-      as: "speed",
+      as: "speed", calm: true,
       lines: [
         { name: "goodput_bytes_s", now: "link.goodput_bytes_s", label: words["js.goodput"], colour: "--record", fill: true },
         { name: "rate_bytes_s", now: "throttle.rate_bytes_s", label: words["js.allowed"], colour: "--biometric" },
@@ -21,7 +21,7 @@
       ],
     },
     rtt: {
-      as: "ms",
+      as: "ms", calm: true,
       lines: [
         { name: "rtt_ms", now: "throttle.rtt_ms", label: words["js.rtt"], colour: "--urgent", fill: true },
         { name: "base_ms", now: "throttle.base_ms", label: words["js.base"], colour: "--biometric", dash: [6, 4] },
@@ -68,6 +68,11 @@
     const under = raw[0].map(() => 0);
     return raw.map((line) => line.map((value, at) => (value === null ? null : (under[at] += value))));
   }
+  /* One second in which a line answered late, or was let loose, must not flatten a day: such peaks are cut off. */
+  function calmed(raw) {
+    const values = raw.flat().filter((value) => value !== null).sort((a, b) => a - b);
+    return values.length ? 2 * values[Math.floor(0.99 * (values.length - 1))] : 0;
+  }
   function options(chart, box, state) {
     const grid = { stroke: css("--grid"), width: 1 };
     const axis = { stroke: css("--soft"), grid, ticks: { ...grid, size: 4 }, font: "12px system-ui, sans-serif", gap: 4 };
@@ -80,7 +85,7 @@
       tzDate: (s) => { const at = local(s * 1000); return new Date(at.getUTCFullYear(), at.getUTCMonth(), at.getUTCDate(), at.getUTCHours(), at.getUTCMinutes(), at.getUTCSeconds()); },
       scales: {
         x: { time: true, range: () => state.range },
-        y: { range: (_, least, most) => [0, most > 0 ? most * 1.12 : chart.whole ? 4 : 1] },
+        y: { range: (_, least, most) => { const top = chart.calm ? Math.min(most, calmed(state.raw)) : most; return [0, top > 0 ? top * 1.12 : chart.whole ? 4 : 1]; } },
       },
       axes: [
         { ...axis, size: 30, space: 56, values: (_, at) => at.map((s) => (hours > 24 ? day(s) : clock(s))) },
