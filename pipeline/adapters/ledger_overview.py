@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from sqlalchemy import Connection, Select, case, func, select
 
 from pipeline.adapters.ledger_announced import AnnouncedAmount, is_over
+from pipeline.adapters.ledger_engine import Store
 from pipeline.adapters.ledger_holds import holds
 from pipeline.adapters.ledger_losses_count import losses_counts
 from pipeline.adapters.ledger_reader import UNVERDICTED, Counts, RegionRow, by_status_and_lane, region_row
@@ -37,6 +39,8 @@ from schemas.verdicts import Status
 
 #: Packets that are due first, among which each region's oldest is looked for.
 OLDEST_LOOKED_AT = 5_000
+#: A transaction writes to the minute in which it began: so many minutes later all of them are over.
+SETTLED_MINUTES = 3
 _HAPPENED = {
     "received": RATE.c.what == "received",
     "verdict": RATE.c.what.in_(Status.__members__),
@@ -66,7 +70,13 @@ class Overview(NamedTuple):
 
 
 class LedgerOverview(LedgerShelf):
-    """The part of a ledger's reader that looks at all regions at once."""
+    """The part of a ledger's reader that looks at all regions at once, again and again: minutes that are over
+    are not read twice, nor is a want that is still the same."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._over: dict[str | None, _Minutes] = {}
+        self._wants: dict[str, tuple[bytes, Want | None]] = {}
 
     @classmethod
     def of(cls, reader: LedgerShelf) -> Self:
@@ -76,22 +86,37 @@ class LedgerOverview(LedgerShelf):
     def overview(self) -> Overview:
         """Everything, as it is now."""
         with self._store.read() as connection:
-            return overview(connection)
+            return overview(connection, self._wants)
 
-    def recent(self, since_minute: int, region: str | None = None) -> dict[str, dict[int, int]]:
-        """What happened by minute (`ms // 60000`) from `since_minute` on, of that region or of all: packets
+    def recent(self, now_minute: int, region: str | None = None) -> dict[str, dict[int, int]]:
+        """What happened by minute (`ms // 60000`) in the last 60 and now, of that region or of all: packets
         `received`, words on them (`verdict`), `bytes` of frames. In the order of the table's key, so that
-        nothing is sorted: of five hundred busy regions it reads two hundred thousand rows."""
+        nothing is sorted: of five hundred busy regions that is two hundred thousand rows the first time."""
+        before = self._over.get(region, _Minutes())
+        if before.over_to > now_minute:  # the clock was set back
+            before = _Minutes()
+        since = max(now_minute - 60, before.over_to + 1)
         of = True if region is None else RATE.c.region == region
         sums = [func.sum(case((which, RATE.c.n), else_=0)) for which in _HAPPENED.values()]
-        chosen = select(RATE.c.minute, *sums).where(RATE.c.minute >= since_minute, of)  # type: ignore[arg-type]
+        chosen = select(RATE.c.minute, *sums).where(RATE.c.minute >= since, of)  # type: ignore[arg-type]
         with self._store.read() as connection:
             rows = connection.execute(chosen.group_by(RATE.c.minute)).all()
-        return {name: {row[0]: int(row[at]) for row in rows} for at, name in enumerate(_HAPPENED, 1)}
+        found = {minute: sums for minute, sums in before.sums.items() if minute >= now_minute - 60}
+        found |= {row[0]: tuple(int(n) for n in row[1:]) for row in rows}
+        over_to = now_minute - SETTLED_MINUTES
+        self._over[region] = _Minutes(over_to, {at: one for at, one in found.items() if at <= over_to})
+        return {name: {at: one[n] for at, one in found.items()} for n, name in enumerate(_HAPPENED)}
 
 
-def overview(connection: Connection) -> Overview:
-    """See `LedgerOverview.overview`."""
+class _Minutes(NamedTuple):
+    """Sums of `_HAPPENED` by minute, up to `over_to`: nothing is added to these any more."""
+
+    over_to: int = -1
+    sums: Mapping[int, tuple[int, ...]] = MappingProxyType({})
+
+
+def overview(connection: Connection, wants: dict[str, tuple[bytes, Want | None]]) -> Overview:
+    """See `LedgerOverview.overview`. `wants`: those that were read before."""
     rows, keys = connection.execute(select(REGION).order_by(REGION.c.code)).all(), _keys(connection)
     books = _Books(connection)
     lost, held = losses_counts(connection), holds(connection)
@@ -103,7 +128,7 @@ def overview(connection: Connection) -> Overview:
             announced.get(row.code, AnnouncedAmount(0, 0, None)),
             lost.get(row.code, 0),
             held.get(row.code),
-            _want(row.want),
+            _want(row, wants),
         )
         for row in rows
     }
@@ -231,8 +256,15 @@ def _since(connection: Connection, first: Select[Any], regions: set[str]) -> dic
     return {row[0]: row[1] for row in connection.execute(chosen)}
 
 
-def _want(packed: bytes | None) -> Want | None:
-    try:
-        return None if packed is None else unpack_message(Want, packed)
-    except SchemaError:  # another version wrote it; it is repeated within seconds
+def _want(row: Any, wants: dict[str, tuple[bytes, Want | None]]) -> Want | None:
+    if row.want is None:
         return None
+    before = wants.get(row.code)
+    if before is not None and before[0] == row.want:
+        return before[1]
+    try:
+        want = unpack_message(Want, row.want)
+    except SchemaError:  # another version wrote it; it is repeated within seconds
+        want = None
+    wants[row.code] = (row.want, want)
+    return want

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select
 
@@ -29,6 +30,9 @@ from pipeline.adapters.ledger_tables import (
 from pipeline.center.holding import Hold
 from schemas.lanes import Lane
 from schemas.verdicts import Status
+
+if TYPE_CHECKING:
+    from pipeline.adapters.ledger_overview import LedgerOverview
 
 __all__ = [
     "AnnouncedAmount",
@@ -155,6 +159,13 @@ class LedgerReader(LedgerHistory, LedgerAsked):
         """What people let regions send, of each of which they have set anything; over or not."""
         with self._store.read() as connection:
             return holds(connection)
+
+    @cached_property
+    def all_regions(self) -> LedgerOverview:
+        """All regions at once; it remembers what does not change, so it is kept as long as this reader."""
+        from pipeline.adapters.ledger_overview import LedgerOverview  # which needs this file
+
+        return LedgerOverview.of(self)
 
     def began_ms(self) -> int | None:
         """When the ledger's first life began; `None` before the first start."""

@@ -32,10 +32,7 @@ def center_depth(
 ) -> dict[str, Any]:
     """The whole document of a center, or of one of its regions (`only`). `restraint`: what it lets each
     region send at most, where `deliver` has said that lately; `titian`: the center's version."""
-    from pipeline.adapters.ledger_overview import LedgerOverview  # only here: see above
-
-    looking = LedgerOverview.of(ledger)
-    over, minutes = looking.overview(), looking.recent(now_ms // 60_000 - 60, only)
+    over, minutes = ledger.all_regions.overview(), ledger.all_regions.recent(now_ms // 60_000, only)
     chosen = [one for code, one in over.regions.items() if only in (None, code)]
     counts = over.all if only is None else chosen[0].counts if chosen else ledger.counts(only)
     regions = [region_json(one, now_ms, limits, titian) for one in chosen]

@@ -115,7 +115,7 @@ def test_what_happened_lately_is_what_the_books_say_by_minute(rig: Rig) -> None:
     rig.other_region("3201", {1: packet(31)})
     minute = rig.clock.ms // 60_000
     for code in (None, REGION, "3201"):
-        found = LedgerOverview.of(rig.ledger.reader).recent(minute - 60, code)
+        found = LedgerOverview.of(rig.ledger.reader).recent(minute, code)
         said = rig.ledger.reader.rates(minute - 60, code)
         assert found["received"] == {at: one.get("received", 0) for at, one in said.items()}
         assert found["bytes"] == {at: one.get("bytes", 0) for at, one in said.items()}
@@ -123,7 +123,33 @@ def test_what_happened_lately_is_what_the_books_say_by_minute(rig: Rig) -> None:
             at: sum(n for what, n in one.items() if what in Status.__members__) for at, one in said.items()
         }
         assert found["verdict"] == words
-    assert LedgerOverview.of(rig.ledger.reader).recent(minute - 1)["received"] == {minute: 2}
+    assert LedgerOverview.of(rig.ledger.reader).recent(minute)["received"] == {minute - 2: 2, minute: 2}
+
+
+def test_minutes_that_are_over_are_not_read_again_and_none_is_missed(rig: Rig) -> None:
+    kept = LedgerOverview.of(rig.ledger.reader)
+    for step in range(9):
+        rig.take(packet(step + 1), first=step + 1)
+        minute = rig.clock.ms // 60_000
+        assert kept.recent(minute) == LedgerOverview.of(rig.ledger.reader).recent(minute)
+        rig.clock.ms += 35_000 if step % 2 else 95_000
+    rig.clock.ms += 58 * 60_000
+    minute = rig.clock.ms // 60_000
+    assert kept.recent(minute) == LedgerOverview.of(rig.ledger.reader).recent(minute)
+    assert len(kept.recent(minute)["received"]) < 9, "what is older than an hour is gone"
+    back = minute - 62
+    assert kept.recent(back)["received"] == LedgerOverview.of(rig.ledger.reader).recent(back)["received"]
+
+
+def test_a_want_that_changed_is_read_anew(rig: Rig) -> None:
+    kept = LedgerOverview.of(rig.ledger.reader)
+    for waiting in (5, 5, 6):
+        rig.region.send_control(rig.want(health=Health(waiting=waiting)))
+        rig.intake.step(REGION)
+        for _ in range(2):
+            want = kept.overview().regions[REGION].want
+            assert want is not None
+            assert want.health == Health(waiting=waiting)
 
 
 def test_each_regions_oldest_is_found_among_those_that_are_due_first(
