@@ -25,7 +25,7 @@
     return said(fresh).filter((one, at) => one !== here[at] && !/ages|_ms|bytes|reason|waits/.test(one));
   },
   nameless: () => [...document.querySelectorAll("button, a, select, input:not([type=hidden])")].filter((one) =>
-    !(one.ariaLabel || one.textContent.trim() || (one.labels && [...one.labels].some((label) => label.innerText.trim())))
+    !(one.ariaLabel || one.textContent.trim() || (one.labels && [...one.labels].some((label) => label.textContent.trim())))
   ).map((one) => one.outerHTML),
   sorting: () => { const began = performance.now();
     for (const head of document.querySelectorAll('#regions thead button')) head.click();
