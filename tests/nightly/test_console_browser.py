@@ -272,6 +272,19 @@ def test_a_dead_letter_is_sent_again(region: Callable[..., Seen]) -> None:
     assert "send again" in text_of(page, ".said")
 
 
+def test_a_broken_printer_is_told_to_the_public_and_taken_back(region: Callable[..., Seen]) -> None:
+    seen = region()
+    page = seen.sign_in()
+    page.click("text=Something is broken")
+    page.select_option("form[action='/act/equipment'] select", "printer")
+    page.fill("form[action='/act/equipment'] input[name=reason]", HOSTILE)
+    page.click("text=It is broken")
+    assert "card printer" in text_of(page, "#notice-now")
+    assert HOSTILE in text_of(page, "#notice-now")
+    page.click("#notice-now form[action='/act/equipment'] button")
+    assert "Nobody has added anything" in text_of(page, "#notice-now")
+
+
 # --- finding ------------------------------------------------------------------------------------
 
 
