@@ -53,7 +53,7 @@ def read_counts(db: apsw.Connection) -> dict[Lane, LaneCounts]:
     held = {(lane, what): Amount(packets, size) for lane, what, packets, size in rows}
     told = told_by_lane(db)
     lost: list[Any] = db.execute(
-        "SELECT lane, count(*), sum(size) FROM aside JOIN packet USING(seq) GROUP BY lane"
+        "SELECT lane, count(*), sum(size) FROM aside CROSS JOIN packet USING(seq) GROUP BY lane"
     ).fetchall()
     aside = {lane: Amount(packets, size) for lane, packets, size in lost}
     refused, damaged = _dropped(db)
@@ -72,7 +72,7 @@ def _dropped(db: apsw.Connection) -> tuple[dict[int, Amount], dict[int, Amount]]
     """By lane, what was dropped of the refused, and of the damaged, of this epoch. Of what the center has
     after all (it was sent before it was dropped) its word counts."""
     rows: list[Any] = db.execute(
-        "SELECT p.lane, p.status, count(*), sum(p.size) FROM dropped d JOIN packet p USING(seq) "
+        "SELECT p.lane, p.status, count(*), sum(p.size) FROM dropped d CROSS JOIN packet p USING(seq) "
         "WHERE d.epoch = (SELECT epoch FROM epoch ORDER BY n DESC LIMIT 1) "
         f"AND p.pruned_ms = {DROPPED} AND (p.status IS NULL OR p.status = {int(Status.REFUSED)}) "
         "GROUP BY 1, 2"
