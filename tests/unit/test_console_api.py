@@ -28,7 +28,7 @@ from workers.acts import COMMAND_LINE, Actor, pause
 from workers.console.documents import now_ms
 from workers.watch_history import history_part
 
-HOSTILE = "\x1b[2J\"'><script>alert(1)</script>{{ 7*7 }}\u202e"
+HOSTILE = "\x1b[2J\"'><script>alert(1)</script>{{ 7777*7777 }}\u202e"
 NOW_MS = 1_795_558_523_000
 PAGES = ["/", "/dead", "/search", "/audit"]
 
@@ -177,7 +177,7 @@ def test_what_others_wrote_is_shown_and_does_nothing(titian: Titian, filled: Sid
             assert "<script>alert" not in answer.text, path
             assert "budi<b>" not in answer.text
             assert not {"\x1b", "\u202e"} & set(answer.text), "nothing turns the page's text around"
-            assert "49" not in re.findall(r"\{\{ 7|\b49\b", answer.text), "no template of others is run"
+            assert "60481729" not in answer.text, "no template of others is run"
     assert "&lt;script&gt;" in browser.get(f"/dead/{packet}").text
 
 
