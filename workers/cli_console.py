@@ -39,7 +39,7 @@ def show(context: typer.Context, data: Data = None, as_json: Json = False) -> No
     if as_json:
         render.print_json(found)
         return
-    said = {"where": found["url"] or "nowhere (console.listen is off)"}
+    said = {"where": found["url"] or "nowhere"}
     said["served"] = "yes" if found["served"] else f"no: {found['why']}"
     said["users"], said["tokens"] = str(found["users"]), str(found["tokens"])
     render.pairs(list(said.items()))
@@ -54,13 +54,14 @@ def _document(folder: Folder) -> dict[str, Any]:
     from workers.console.serving import listen_at
     from workers.console.users import UserFile
 
-    at, (listens, why) = listen_at(folder), _served(folder)
+    at, (listens, why, elsewhere) = listen_at(folder), _served(folder)
     known, made = UserFile(folder.path).read(), ""
     others = at is not None and not _is_here(at[0])
     if at is not None and not known.users and not known.tokens and not others:
         made = cli_console_users.make_token(folder, "operator", new=False)
         known = UserFile(folder.path).read()
-    where = listens or (str(Address(*at)) if at else None)
+    # Where it cannot listen another side may: that one's pages are not to be taken for this one's.
+    where = listens or (str(Address(*at)) if at and not elsewhere else None)
     return {
         "version": 1,
         "side": folder.settings.side,
@@ -75,20 +76,21 @@ def _document(folder: Folder) -> dict[str, Any]:
     }
 
 
-def _served(folder: Folder) -> tuple[str | None, str]:
-    """Where it is served now, and else why it is not."""
+def _served(folder: Folder) -> tuple[str | None, str, bool]:
+    """Where it is served now; else why it is not, and whether it tries to be and cannot."""
     import json
 
     from workers.console.serving import STATE_NAME
     from workers.looking import is_running
 
     if not is_running(folder):
-        return None, "this side does not run: `titian up`"
+        return None, "this side does not run: `titian up`", False
     try:
         said = json.loads((folder.run / STATE_NAME).read_text(encoding="utf-8"))
-        return said["listen"], said["why"]
+        return said["listen"], said["why"], said["listen"] is None
     except (OSError, ValueError, KeyError, TypeError):
-        return None, "it is only starting, or console.listen is off"
+        off = folder.settings.console.listen == "off"
+        return None, "console.listen is off" if off else "it is only starting: ask again", False
 
 
 def _how(known: Users, others: bool) -> str:

@@ -126,12 +126,13 @@ def token(
     """
     from workers import render
 
-    made = make_token(folder_of(data), _role(role), new=new)
+    folder = folder_of(data)
+    made = make_token(folder, _role(role), new=new)
     if as_json:
         render.print_json({"version": 1, "token": made, "role": role})
     else:
         print(made)
-        note("it is kept nowhere: only its hash is")
+        note(f"it is kept nowhere: only its hash is. Where to use it: titian console --data {folder.path}")
 
 
 def _file(folder: Folder) -> UserFile:

@@ -10,7 +10,7 @@ Everything is for whoever has signed in (`auth.py`), but what stands under "open
              GET /search, POST {q}      search.html {found, asked, wrong}: a NIK is in no URL, nor shown again
              GET /packet/{id}           search.html of that id
              GET /audit[?what=]         audit.html {found, what}
-             GET /login, POST {name, password | token, next}     signin.html {wrong, wait_s, shut, next, user}
+             GET /login, POST {name, password | token, next}     signin.html
              POST /logout
              message.html {status, title, sentence, back, failed}: errors, and acts that failed in part
     JSON     GET /api/depth[?region=]   the newest document, and `headline` {id, en}

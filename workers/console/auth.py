@@ -32,7 +32,8 @@ _BEARER = "bearer "
 #: Several people may sign in at once, but a password costs 32 MiB to try.
 _TRIES_AT_ONCE = 2
 _DIGITS = re.compile(r"\d{8}")
-Shut = Literal["", "nobody", "open_without_user"]
+#: `damaged`: the users' file is there, and cannot be read.
+Shut = Literal["", "nobody", "open_without_user", "damaged"]
 
 
 class Tried(NamedTuple):
@@ -70,7 +71,10 @@ class Access:
 
     def shut(self) -> Shut:
         """Why nobody can sign in here; empty where somebody can."""
-        known = self.everybody()
+        try:
+            known = self.users.read()
+        except StoreDamaged:
+            return "damaged"
         if not known.users and not self.here:
             return "open_without_user"
         return "" if known.users or known.tokens else "nobody"

@@ -7,7 +7,9 @@ where it is served, or why it is not.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import signal
 import socket
 import threading
@@ -38,7 +40,7 @@ def listen_at(folder: Folder) -> tuple[str, int] | None:
     wanted = folder.settings.console.listen
     if wanted == "off":
         return None
-    if wanted is None:
+    if not wanted:
         return "127.0.0.1", CONSOLE_PORTS[folder.settings.side]
     try:
         address = parse_address(wanted)
@@ -61,8 +63,9 @@ async def _serve(folder: Folder, watching: Watching, stop: threading.Event) -> N
         try:
             listener = socket.create_server(at, family=_family(at[0]), reuse_port=False)
         except OSError as why:
-            _say(folder, {"listen": None, "why": f"{at[0]}:{at[1]}: {why.strerror}"})
-            log("console").warning("not served", at=f"{at[0]}:{at[1]}", why=why.strerror)
+            said = _why_not(Address(*at), why)
+            _say(folder, {"listen": None, "why": said})
+            log("console").warning("not served", why=said)
             with suppress(TimeoutError):
                 await asyncio.wait_for(asked.wait(), AGAIN_S)
             continue
@@ -102,6 +105,15 @@ async def _until(asked: asyncio.Event, listener: socket.socket, side: Side, stop
     server.should_exit = True
     await serving
     done.cancel()
+
+
+def _why_not(at: Address, why: OSError) -> str:
+    if why.errno == errno.EADDRINUSE:
+        return (
+            f"{at} is taken, perhaps by another side's console: give this one an address of its own "
+            f"(console.listen), or end what has it; it is tried again each {AGAIN_S:.0f} s"
+        )
+    return f"{at}: {os.strerror(why.errno) if why.errno else why}"
 
 
 def _family(host: str) -> socket.AddressFamily:
