@@ -170,9 +170,9 @@ def check_heard(folder: Folder) -> None:
 
     link = link_of(folder)
     if link.value("denied"):
-        raise Unreachable(denial_sentence(str(link.value("denied"))))
+        raise Unreachable(denial_sentence(str(link.value("denied"))).en)
     if link.value("refusal"):
-        raise Unreachable(refusal_sentence(str(link.value("refusal"))))
+        raise Unreachable(refusal_sentence(str(link.value("refusal"))).en)
 
 
 def link_of(folder: Folder) -> LinkState:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from pipeline.ports import Clock
+from pipeline.said import Saying
 
 MIB = 1024 * 1024
 #: The smallest window of a region that is not held, bytes.
@@ -75,6 +76,20 @@ class Load(NamedTuple):
     free_bytes: int | None = None
 
 
+_BACKLOG = Saying(
+    "{n:,} packets wait for a verdict, the first for {first:,.0f} s",
+    "{n:,} paket menunggu putusan, yang pertama sejak {first:,.0f} dtk lalu",
+)
+_DISK_LEFT = Saying("its disk has {n:,.0f} MiB left", "sisa cakramnya {n:,.0f} MiB")
+_BROKER_HOLDS = Saying(
+    "its broker holds {n:.0%} of what it may: intake is behind",
+    "perantaranya sudah menampung {n:.0%} dari yang boleh: penerimaan tertinggal",
+)
+_CAUGHT_UP = Saying("it has just caught up", "baru saja terkejar")
+#: Every `Restraint.why`.
+WHY_BEHIND = (_BACKLOG, _DISK_LEFT, _BROKER_HOLDS, _CAUGHT_UP)
+
+
 @dataclass(frozen=True)
 class Restraint:
     """What every region gets at most: its window, and for how long it is asked to hold (0: it is not).
@@ -127,7 +142,7 @@ class Behind:
             if up and least < self._step:
                 self._step = max(least, self._step - up)
                 self._since_s = now_s
-            self._why = (still or "it has just caught up") if self._step else ""
+            self._why = (still or _CAUGHT_UP.en) if self._step else ""
         normal = window_bytes(self._limits, load)
         lowered = max(WINDOW_BYTES_MIN, normal >> self._step)
         return Restraint(lowered, HOLD_S if self._step == HELD else 0.0, self._step, self._why)
@@ -137,8 +152,8 @@ def _steps(limits: Limits, load: Load, times: float) -> tuple[int, str]:
     """The step that is due if the load were `times` as much, and why: the heaviest of what there is."""
     found = [
         (_validation(limits, load.backlog, times), _of_backlog(load.backlog)),
-        (_disk(limits, load.free_bytes, times), f"its disk has {(load.free_bytes or 0) / MIB:,.0f} MiB left"),
-        (_broker(load, times), f"its broker holds {_used(load):.0%} of what it may: intake is behind"),
+        (_disk(limits, load.free_bytes, times), _DISK_LEFT.of(n=(load.free_bytes or 0) / MIB).en),
+        (_broker(load, times), _BROKER_HOLDS.of(n=_used(load)).en),
     ]
     step, why = max(found, key=lambda one: one[0])
     return step, why if step else ""
@@ -172,7 +187,7 @@ def _used(load: Load) -> float:
 
 
 def _of_backlog(backlog: Backlog) -> str:
-    return f"{backlog.packets:,} packets wait for a verdict, the first for {backlog.oldest_s:,.0f} s"
+    return _BACKLOG.of(n=backlog.packets, first=backlog.oldest_s).en
 
 
 # --- looking ----------------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from pipeline.said import Said
+
 Level = Literal["warn", "fail"]
 
 
@@ -13,14 +15,15 @@ class Alarm(NamedTuple):
     `level`: a `fail` stops packets or endangers them, a `warn` may. `since_ms`: where the document knows."""
 
     code: str
-    text: str
-    do: str
+    text: Said
+    do: Said
     level: Level = "warn"
     since_ms: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the documents."""
-        return self._asdict()
+        """As it stands in the documents: `text` and `do` in English, `text_id` and `do_id` in Indonesian."""
+        said = self.text.json("text") | self.do.json("do")
+        return {"code": self.code, **said, "level": self.level, "since_ms": self.since_ms}
 
 
 def sentence(alarm: Mapping[str, Any]) -> str:

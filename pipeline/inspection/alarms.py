@@ -11,23 +11,23 @@ from typing import Any
 
 from pipeline.inspection.alarms_center import center_rules
 from pipeline.inspection.alarms_region import region_rules
-from pipeline.inspection.doctor import denial, refusal
+from pipeline.inspection.refusals import denial, refusal
+from pipeline.said import Said, say
 from pipeline.settings import AlarmsPart
 
 
-def refusal_sentence(code: str) -> str:
+def refusal_sentence(code: str) -> Said:
     """A refusal of the center in words."""
-    return ": ".join(refusal(code))
+    return refusal(code).sentence()
 
 
-def denial_sentence(why: str) -> str:
+def denial_sentence(why: str) -> Said:
     """A denial of the center's broker (`why`: what it said) in words."""
-    meaning, do = denial(why)
-    return f"{meaning}: {do} ({why})"
+    return say("{sentence} ({why})", "{sentence} ({why})", sentence=denial(why).sentence(), why=why)
 
 
 def region_alarms(depth: Mapping[str, Any], limits: AlarmsPart | None = None) -> list[dict[str, Any]]:
-    """The alarms of a region's document: `code`, `text`, `do`, `level`, `since_ms`."""
+    """The alarms of a region's document: `code`, `text`, `text_id`, `do`, `do_id`, `level`, `since_ms`."""
     return [one.to_json() for one in region_rules(depth, limits or AlarmsPart())]
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from pipeline.inspection import refusals
+
 VERSION = 1
 Level = Literal["ok", "note", "warn", "fail"]
 PYTHON_LEAST = (3, 11)
@@ -20,32 +22,6 @@ FSYNC_MS_SLOW = 50.0
 #: Between our clock and the center's, milliseconds. No clock decides anything, but histories read oddly.
 CLOCK_OFF_MS = 60_000
 _MIB = 1024 * 1024
-
-#: What it means that the center's broker knows neither our name nor our password, and what helps.
-LOCKED_OUT = "the center does not let this region in any more (revoked, or admitted anew on another machine)"
-#: A key that was revoked is over for good, and a folder has one key: the way back is another folder.
-ANOTHER_FOLDER = (
-    "`titian init region --join FILE --data NEWFOLDER` here; packets that are not sent stay in this folder "
-    "(`titian depth` says how many)"
-)
-_NEW_FILE = (
-    "ask the center for a new join file (`titian admit CODE --again` there). If it revoked this machine: "
-    f"{ANOTHER_FOLDER}. Else put the file in the place of DATA/center.json, and start this side again"
-)
-_ANEW = "`titian admit CODE --again` at the center"
-
-#: What the center refuses to serve for, and what helps.
-REFUSALS = {
-    "token_used": ("another machine joined with this join file", _ANEW),
-    "token_wrong": ("the join file is old", f"{_ANEW} makes a new one"),
-    "revoked": (
-        "the center revoked this machine's key for good, and no join file helps in this folder",
-        f"{_ANEW}, then {ANOTHER_FOLDER}",
-    ),
-    "not_admitted": ("the center does not know this region", "ask the center"),
-    "newer_version": ("the center is older than this Titian", "update the center"),
-}
-SUPERSEDED = ("another machine speaks as this region", "`titian up --take-over` claims it back")
 
 
 @dataclass(frozen=True)
@@ -195,16 +171,16 @@ def broker(name: str, reachable: bool | None, why: str, policy: str, kept: str =
 
 def denial(why: str) -> tuple[str, str]:
     """What a denial of the center's broker means (`why`: what it said), and what to do."""
-    if "permission" in why.lower():
-        return "the center's broker does not allow what this Titian asks of it", "ask the center to update it"
-    return LOCKED_OUT, _NEW_FILE
+    return _english(refusals.denial(why))
 
 
 def refusal(code: str) -> tuple[str, str]:
     """What a refusal of the center means, and what to do."""
-    meaning, do = REFUSALS.get(code, ("", "ask the center"))
-    said = f"the center will not serve this region ({code})"
-    return f"{said}: {meaning}" if meaning else said, do
+    return _english(refusals.refusal(code))
+
+
+def _english(said: refusals.Refused) -> tuple[str, str]:
+    return said.meaning.en, said.do.en
 
 
 def served(link: Check, superseded: bool, refused: str, denied: str) -> Check:
@@ -213,7 +189,7 @@ def served(link: Check, superseded: bool, refused: str, denied: str) -> Check:
     if link.level == "fail":
         return link
     if superseded or refused:
-        meaning, do = SUPERSEDED if superseded else refusal(refused)
+        meaning, do = _english(refusals.SUPERSEDED) if superseded else refusal(refused)
         return Check("link", "fail", meaning, do)
     if denied:
         meaning, do = denial(denied)

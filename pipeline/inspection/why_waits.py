@@ -97,9 +97,9 @@ def link_clause(link: LinkState, depth: Mapping[str, Any] | None = None) -> str:
     if link.value("superseded"):
         return "another machine speaks as this region: `titian up --take-over`"
     if link.value("refusal"):
-        return refusal_sentence(str(link.value("refusal")))
+        return refusal_sentence(str(link.value("refusal"))).en
     if link.value("denied"):
-        return denial_sentence(str(link.value("denied")))
+        return denial_sentence(str(link.value("denied"))).en
     if link.state == "down":
         return f"the link has been down for {link.value('down_for_s') or 0:,.0f} s"
     reason = ((None if depth is None else depth.get("throttle")) or {}).get("reason")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from pipeline.said import Saying
+
 #: Payload of a full TCP segment.
 SEGMENT_BYTES = 1448
 
@@ -19,19 +21,31 @@ class State(Enum):
     MEASURE = "measure"
 
 
+#: Why it stands so, in one sentence.
+REASONS = {
+    State.DOWN: Saying("the link is down", "sambungan putus"),
+    State.RAMP: Saying(
+        "finding out what the link carries ({queue:.0f} ms of queue so far)",
+        "sedang mencari tahu kemampuan sambungan (sejauh ini {queue:.0f} ms antrean)",
+    ),
+    State.STEADY: Saying(
+        "the link is used up to {target:.0f} ms of queue (now {queue:.0f} ms)",
+        "sambungan dipakai sampai {target:.0f} ms antrean (sekarang {queue:.0f} ms)",
+    ),
+    State.YIELD: Saying(
+        "others use the link: {queue:.0f} ms of queue, {target:.0f} ms are ours",
+        "sambungan sedang dipakai pihak lain: {queue:.0f} ms antrean, {target:.0f} ms milik kita",
+    ),
+    State.MEASURE: Saying(
+        "holding back for a moment to see how fast the empty link answers",
+        "berhenti sejenak untuk mengukur secepat apa sambungan kosong menjawab",
+    ),
+}
+
+
 def reason_of(state: State, queue_s: float, target_s: float) -> str:
-    """Why it stands so, in one sentence."""
-    queue_ms, target_ms = 1000 * queue_s, 1000 * target_s
-    match state:
-        case State.DOWN:
-            return "the link is down"
-        case State.RAMP:
-            return f"finding out what the link carries ({queue_ms:.0f} ms of queue so far)"
-        case State.STEADY:
-            return f"the link is used up to {target_ms:.0f} ms of queue (now {queue_ms:.0f} ms)"
-        case State.YIELD:
-            return f"others use the link: {queue_ms:.0f} ms of queue, {target_ms:.0f} ms are ours"
-    return "holding back for a moment to see how fast the empty link answers"
+    """Why it stands so, in English."""
+    return REASONS[state].of(queue=1000 * queue_s, target=1000 * target_s).en
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class Well(dict[str, Any]):
 def alarms(folder: Folder) -> list[str]:
     """The alarms of a document in which all is well but for the mirror."""
     document = Well(at_ms=4_000_000_000_000, mirror=mirror_json(folder))
-    return [one.text for one in custody_alarms(document, AlarmsPart()) if one.code == "mirror"]
+    return [one.text.en for one in custody_alarms(document, AlarmsPart()) if one.code == "mirror"]
 
 
 def test_a_program_with_three_lines_has_its_packets_on_the_mirror(tmp_path: Path) -> None:

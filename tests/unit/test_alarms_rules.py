@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.center.behind import WHY_BEHIND
 from pipeline.inspection.alarms import center_alarms, region_alarms
 from pipeline.inspection.alarms_version import differs, older
 from pipeline.inspection.running import LinkState
 from pipeline.settings import AlarmsPart
+from pipeline.throttle.view import State, reason_of
 
 NOW_MS = 1_700_000_000_000
 LIMITS = AlarmsPart()
@@ -82,7 +85,26 @@ def office(code: int, **changes: Any) -> dict[str, Any]:
 
 def codes(document: dict[str, Any], limits: AlarmsPart = LIMITS) -> list[str]:
     alarms = region_alarms if document["side"] == "region" else center_alarms
-    return [one["code"] for one in alarms(document, limits)]
+    found = alarms(document, limits)
+    for one in found:
+        says_the_same_in_both(one)
+    return [one["code"] for one in found]
+
+
+def says_the_same_in_both(alarm: dict[str, Any]) -> None:
+    """Every alarm of these tests: both languages, other words, the same numbers in each one's dress."""
+    for name in ("text", "do"):
+        english, indonesian = alarm[name], alarm[f"{name}_id"]
+        assert english
+        assert indonesian
+        assert numbers(english) == numbers(indonesian), (english, indonesian)
+        assert english != indonesian or english.startswith("`"), english
+        assert not re.search(r"\b(the|packets|is|are|has|of|days|min|see)\b", indonesian)
+
+
+def numbers(text: str) -> list[str]:
+    """Those of a sentence, without the marks that each language puts into them."""
+    return sorted(re.sub(r"[.,]", "", one) for one in re.findall(r"\d[\d.,]*", text))
 
 
 def crowded(for_s: float) -> dict[str, Any]:
@@ -97,7 +119,7 @@ def test_where_all_is_well_nothing_stands() -> None:
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"link": crowded(1_801), "throttle": {"reason": "others use it"}}, "congested"),
+        ({"link": crowded(1_801), "throttle": {"reason": reason_of(State.YIELD, 0.2, 0.05)}}, "congested"),
         ({"link": crowded(1_801)}, "congested"),
         ({"lanes": {"record": lane(not_sent=3, oldest_ms=ago(400))}, "moved_ms": ago(301)}, "not_moving"),
         ({"lanes": {"record": lane(in_stream=3)}, "moved_ms": ago(301)}, "not_moving"),
@@ -208,8 +230,8 @@ def test_every_alarm_says_what_to_do_and_stands_once() -> None:
         registry={"kept_raw": 1},
         losses={"packets": 1},
         lanes={"record": lane(oldest_age_s=9e9)},
-        mirror={"failing_since_ms": ago(9), "missing": 1, "why": "gone"},
-        recovery={"why": "unreadable"},
+        mirror={"failing_since_ms": ago(9), "missing": 1, "why": "EIO"},
+        recovery={"why": "EIO"},
         reconciled={"at_ms": 0, "left": 1},
         link=crowded(9_999)
         | up(denied="WRONGPASS", refusal="revoked", superseded=True, clock_off_ms=9_999_999),
@@ -220,6 +242,30 @@ def test_every_alarm_says_what_to_do_and_stands_once() -> None:
         assert one["do"], one
         assert one["level"] in ("warn", "fail")
         assert not one["text"].endswith((".", ":"))
+        says_the_same_in_both(one)
+
+
+def test_the_center_says_everything_in_both_languages() -> None:
+    ill = center(
+        running=True,
+        quarantined=1_234,
+        oldest_unverdicted_ms=ago(1e6),
+        lost=2,
+        counters={"forks": 3},
+        runway={"free_bytes": 50, "low_water_bytes": 9, "full_in_days": 2.5},
+        restraint={
+            "step": 2,
+            "hold_s": 0.0,
+            "window_bytes": 65_536,
+            "why": WHY_BEHIND[0].of(n=4_500, first=9).en,
+        },
+        regions=[office(1800 + n, last_seen_s=9_999, titian="1.1.0") for n in range(9)],
+    )
+    assert len(codes(ill)) == 8
+    found = {one["code"]: one for one in center_alarms(ill, LIMITS)}
+    assert found["quarantine"]["text_id"] == "1.234 kiriman disisihkan"
+    assert found["runway"]["text_id"] == "dengan laju ini cakram buku besar penuh dalam 2,5 hari"
+    assert found["behind"]["text_id"].endswith("4.500 paket menunggu putusan, yang pertama sejak 9 dtk lalu")
 
 
 @given(st.tuples(st.integers(0, 99), st.integers(0, 99)), st.tuples(st.integers(0, 99), st.integers(0, 99)))

@@ -15,6 +15,7 @@ from pipeline.inspection import doctor
 from pipeline.inspection.alarm import sentence
 from pipeline.inspection.alarms import center_alarms, region_alarms
 from pipeline.inspection.records import attachments
+from pipeline.inspection.refusals import REFUSALS
 from pipeline.inspection.running import LinkState, link_state
 from pipeline.inspection.trace import parse_query
 from schemas.identity import PacketId
@@ -173,7 +174,7 @@ def test_a_region_that_is_locked_out_is_told_so_in_words_by_depth_and_doctor(sai
         assert said in text
 
 
-@pytest.mark.parametrize("code", [*doctor.REFUSALS, "a code of a newer center"])
+@pytest.mark.parametrize("code", [*REFUSALS, "a code of a newer center"])
 def test_a_refusal_of_the_center_has_the_same_words_in_depth_and_doctor(code: str) -> None:
     (alarm,) = region_alarms(region(link=link(refusal=code)))
     check = doctor.served(REACHED, False, code, "")

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
 
 from pipeline.inspection.trouble import worst_first
 from workers.console.figures import NONE, Figures
 from workers.console.headline import headline, is_kept
 from workers.console.words import LANGUAGES, NAMES, script_words, words
 
+#: What an element gets whose text is English in a page that is not.
+ENGLISH_HERE = Markup(' lang="en"')
 TEMPLATES = Path(__file__).with_name("templates")
 _DAY_MS = 86_400_000
 
@@ -67,6 +70,8 @@ def page(environment: Environment, name: str, language: str, **variables: Any) -
         "phrase": lambda key, value: said[key] if "{" not in said[key] else _filled(said[key], value),
         "script_words": lambda: json.dumps(script_words(lang), ensure_ascii=False),
         "headline": lambda document: headline(document, lang),
+        "told": lambda found, name: told(found, name, lang),
+        "mark": lambda found, name: ENGLISH_HERE if is_only_english(found, name, lang) else "",
     }
     return environment.get_template(name).render({**helpers, **variables, "lang": lang})
 
@@ -78,6 +83,16 @@ def teller(said: Mapping[str, str]) -> Callable[..., str]:
         return said[key].format(**values) if values else said[key]
 
     return tell
+
+
+def told(found: Mapping[str, Any], name: str, language: str) -> str:
+    """A sentence of the program in a document, in that language: `NAME` is English, `NAME_id` Indonesian."""
+    return str((found.get(f"{name}_{language}") if language != "en" else None) or found.get(name) or "")
+
+
+def is_only_english(found: Mapping[str, Any], name: str, language: str) -> bool:
+    """Whether `told` has English to say in a page of another language (of an older document)."""
+    return language != "en" and bool(found.get(name)) and not found.get(f"{name}_{language}")
 
 
 def value_at(document: Any, path: str) -> Any:
