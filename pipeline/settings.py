@@ -104,10 +104,10 @@ class IntakePart(_Part):
 
 class ConsolePart(_Part):
     """`listen`: where the side's pages and `/metrics` are served (`off`: nowhere; port 0: any free one).
-    `None`: on this machine only, at the side's own port. Signing in ends after `session_s` without a request.
+    Empty: on this machine only, at the side's own port. Signing in ends after `session_s` without a request.
     `metrics_open`: `/metrics` also answers whoever has not signed in, from other machines too."""
 
-    listen: str | None = None
+    listen: str = ""
     session_s: Annotated[int, Field(ge=60)] = 8 * 3600
     metrics_open: bool = False
 

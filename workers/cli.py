@@ -68,9 +68,9 @@ for group in (
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from pipeline.version import VERSION
 
-        print(f"titian {version('titian')}")
+        print(f"titian {VERSION}")
         raise typer.Exit
 
 

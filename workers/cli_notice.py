@@ -149,7 +149,12 @@ def end(
     who: Who = None,
     data: Data = None,
 ) -> None:
-    """End a notice of your own, or take back a plan; it stays shown as resolved for a while."""
+    """End a notice of your own, or take back a plan; it stays shown as resolved for a while.
+
+    \b
+    Examples:
+      titian notice end 3 --data region
+    """
     from workers import acts_notice
     from workers.acts import Actor
 
@@ -159,7 +164,12 @@ def end(
 
 @notice.command("templates")
 def templates(ctx: typer.Context, data: Data = None, as_json: Json = False) -> None:
-    """The words for usual cases: those that are built in, and your own (`write --save NAME`)."""
+    """The words for usual cases: those that are built in, and your own (`write --save NAME`).
+
+    \b
+    Examples:
+      titian notice templates --data region
+    """
     from dataclasses import asdict
 
     from pipeline.adapters.notices_file import read_notices

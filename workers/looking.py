@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +16,17 @@ from pipeline.adapters.registry_reader import RegistryReader
 from pipeline.adapters.steering_file import minute_of_day, read_steering
 from pipeline.adapters.watch_store import WatchReader
 from pipeline.errors import NotFound, StoreDamaged
-from pipeline.inspection.alarms import center_alarms
 from pipeline.inspection.alarms_since import STATE, with_since
+from pipeline.inspection.compared import last_result
 from pipeline.inspection.custody import Beside
 from pipeline.inspection.depth import region_depth, until_empty
-from pipeline.inspection.depth_center import center_depth
 from pipeline.inspection.depth_parts import Around
 from pipeline.inspection.losses import last_count
 from pipeline.inspection.mirror import mirror_json, recovery_json
 from pipeline.inspection.running import LinkState, link_state
-from pipeline.inspection.trouble import Limits
 from pipeline.throttle.steering import Steering
+from pipeline.version import VERSION
 from schemas.lanes import Lane
-from workers.reconciled import last_result
 from workers.supervisor_state import running
 
 if TYPE_CHECKING:  # a region does not load the center's database library
@@ -98,6 +94,9 @@ class CenterLook:
 
     def depth(self) -> dict[str, Any]:
         """The document of `titian depth`."""
+        from pipeline.inspection.alarms import center_alarms  # here: a region's `depth` is quick without them
+        from pipeline.inspection.depth_center import center_depth
+        from pipeline.inspection.trouble import Limits
         from workers.restraint import read_restraint
 
         runs, now_ms = is_running(self.folder), SystemClock().now_ms()
@@ -110,7 +109,7 @@ class CenterLook:
             only=self.only,
             restraint=restraint,
             limits=Limits(told.silent_s, told.old_s, told.runway_days),
-            titian=version("titian"),
+            titian=VERSION,
         )
         found["runway"] = self._room()
         return found | {"alarms": since(self.folder, center_alarms(found, told))}
@@ -203,19 +202,13 @@ def around_of(folder: Folder, now_ms: int) -> Around:
     finally:
         watch.close()
     minute = minute_of_day(now_ms)
-    return Around(our_version(), steering, minute, midnight_ms, wrong, turns, seen_ms, folder.settings.alarms)
+    return Around(VERSION, steering, minute, midnight_ms, wrong, turns, seen_ms, folder.settings.alarms)
 
 
 def midnight_of(now_ms: int) -> int:
     """When the office's day began, by the machine's time zone, milliseconds."""
     now = time.localtime(now_ms / 1000)
     return int(time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1)) * 1000)
-
-
-@cache
-def our_version() -> str:
-    """Of the Titian that looks."""
-    return version("titian")
 
 
 def held_lanes(folder: Folder) -> dict[str, str]:

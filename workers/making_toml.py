@@ -71,8 +71,9 @@ _TAIL = """
 # url = ""
 
 [console]
-# Where this side's pages and /metrics are served; "off": nowhere, port 0: any free one.
-# listen = "127.0.0.1:{port}"
+# Where this side's pages and /metrics are served (empty: 127.0.0.1:{port}, for this machine only);
+# "off": nowhere, port 0: any free one.
+# listen = ""
 # Signing in ends after so long without a request, seconds.
 # session_s = 28800
 # Whether /metrics answers whoever has not signed in, from other machines too.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from pipeline.adapters.folder import Folder
 from pipeline.errors import TitianError
 from pipeline.inspection.health import RESIDENTS, Checked, healthy, ready
 from pipeline.inspection.metrics import Value, values, without_stores
+from pipeline.version import VERSION
 from workers.embedded import ValkeyServer
 from workers.looking import CenterLook, RegionLook, is_running, link_of, look
 from workers.making import LINK_VALKEY
@@ -50,9 +50,9 @@ def depth_of(folder: Folder) -> dict[str, Any] | None:
 def metrics_of(folder: Folder, document: Mapping[str, Any] | None) -> list[Value]:
     """The values of that document; of none, what can be said without."""
     if document is not None:
-        return values({"titian": version("titian"), **document})
+        return values({"titian": VERSION, **document})
     settings = folder.settings
-    return without_stores(settings.side, settings.region, version("titian"), running=is_running(folder))
+    return without_stores(settings.side, settings.region, VERSION, running=is_running(folder))
 
 
 def health_of(folder: Folder, looked_ms: int | None, every_s: float) -> Iterator[Checked]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from typing import Any
 
 from pipeline.adapters.audit_file import NAME as AUDIT
@@ -14,6 +13,7 @@ from pipeline.adapters.folder import Folder
 from pipeline.errors import TitianError
 from pipeline.inspection import doctor_watch
 from pipeline.inspection.doctor import Check
+from pipeline.version import VERSION
 from workers.looking import look
 from workers.standing import alarms_of, watched_s
 
@@ -30,9 +30,9 @@ def watch_checks(folder: Folder, is_up: bool) -> Iterator[Check]:
         path = os.path.expanduser(place)
         yield doctor_watch.notice(place, os.path.isdir(path), os.access(path, os.W_OK | os.X_OK))
         link = {} if depth is None else depth["link"]
-        yield doctor_watch.version(version("titian"), str(link.get("center_titian") or ""))
+        yield doctor_watch.version(VERSION, str(link.get("center_titian") or ""))
     elif depth is not None:
-        yield doctor_watch.versions(version("titian"), depth["regions"])
+        yield doctor_watch.versions(VERSION, depth["regions"])
 
 
 def _console(folder: Folder) -> Mapping[str, Any] | None:

@@ -16,9 +16,10 @@ from pipeline.adapters.folder import Folder
 from pipeline.adapters.outbox_compare import began_anew_ms
 from pipeline.adapters.registry_compare import RegistryCompare
 from pipeline.errors import AlreadyRunning
+from pipeline.inspection.compared import last_result
 from pipeline.ports import Clock
 from workers.logs import log
-from workers.reconciled import Reconciled, last_result
+from workers.reconciled import Reconciled
 from workers.reconciling import reconcile_folder
 
 #: From which minute of the day on, and over how many of them regions are spread.

@@ -1,22 +1,20 @@
-"""What a reconciliation found and did: as sentences, as JSON, and as the small file that `depth` reads.
-
-reconcile.json     in the region's folder: the last one that came to its end, without names and NIKs
-"""
+"""What a reconciliation found and did: as sentences, as JSON, and as the small file that `depth` reads
+(`pipeline.inspection.compared`)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.folder import write_private
+from pipeline.inspection.compared import NAME
 from pipeline.region.comparing import Day
 from pipeline.region.reconcile import LEFT, Mend
 from schemas.compare import DAY_MS
 
-NAME = "reconcile.json"
 VERSION = 1
 #: Packets and NIKs that are named.
 NAMED_MAX = 100
@@ -130,15 +128,6 @@ def write_result(folder: Path, done: Reconciled) -> None:
     """Keep the result of a reconciliation; of a dry run nothing is kept."""
     if not done.dry_run:
         write_private(folder / NAME, json.dumps(done.summary()) + "\n")
-
-
-def last_result(folder: Path) -> Mapping[str, Any] | None:
-    """The last result (see `Reconciled.summary`); `None` where there is none, or it cannot be read."""
-    try:
-        said: Any = json.loads((folder / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return said if isinstance(said, dict) and isinstance(said.get("at_ms"), int) else None
 
 
 _NEW = {

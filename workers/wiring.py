@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from functools import cached_property
-from importlib.metadata import version
 from typing import NamedTuple
 
 from pipeline.adapters import ledger_compare, ledger_losses
@@ -43,6 +42,7 @@ from pipeline.region.vitals import Vitals
 from pipeline.region.voices import Voice
 from pipeline.settings import Settings
 from pipeline.throttle import Controller, ThrottleSettings
+from pipeline.version import VERSION
 from schemas.asks import LOSSES
 from workers.embedded import ValkeyServer
 from workers.looking import ledger_place
@@ -81,7 +81,7 @@ def region_pipeline(folder: Folder, *, take_over: bool = False) -> RegionParts:
     speaker = Speaker(
         instance=secrets.token_hex(8),
         take_over=take_over,
-        titian=version("titian"),
+        titian=VERSION,
     )
     pushing = PushSettings(
         frame_bytes=settings.push.frame_bytes,
@@ -179,7 +179,7 @@ class CenterParts:
         """Step 6."""
         keys = self._folder.private_keys()
         answers = {**ANSWERS, **ledger_compare.ANSWERERS, LOSSES: ledger_losses.answer}
-        return Deliver(self.ledger, self.link, self.clock, keys[0], version("titian"), self.watch, answers)
+        return Deliver(self.ledger, self.link, self.clock, keys[0], VERSION, self.watch, answers)
 
     @cached_property
     def watch(self) -> Watch:

@@ -17,14 +17,18 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.errors import NotFound, UsageError, WrongSide
 from pipeline.settings import Settings, read_settings
 from schemas.identity import check_region
-from schemas.keys import PrivateKey, PublicBytes, PublicKey
+
+if TYPE_CHECKING:  # who only looks does not load the library of ciphers
+    from schemas.keys import PrivateKey, PublicBytes, PublicKey
 
 SETTINGS_NAME = "titian.toml"
+#: Where `init region --rebuild --mirror` notes how far it is (`pipeline.adapters.recover_file`).
+RECOVER_NAME = "recover.json"
 DEFAULT_FOLDER = Path("/var/lib/titian")
 
 
@@ -71,6 +75,8 @@ def read_join_file(path: Path) -> JoinFile:
     if not isinstance(value, dict) or value.get("titian_join") != 1:
         raise UsageError(f"{path} is not a join file: `titian admit CODE --out FILE` at the center makes one")
     try:
+        from schemas.keys import PublicBytes, PublicKey
+
         center = PublicBytes(_unb64(value["center_sign"]), _unb64(value["center_seal"]))
         PublicKey.load(center)
         join = JoinFile(
@@ -130,10 +136,14 @@ class Folder:
 
     def center_key(self) -> PublicKey:
         """The center's public keys, as the join file names them."""
+        from schemas.keys import PublicKey
+
         return PublicKey.load(self.join_file().center)
 
     def private_keys(self) -> list[PrivateKey]:
         """Our keys, the current one first; raises `NotFound` where there is none."""
+        from schemas.keys import PrivateKey
+
         region = self.settings.region or None
         keys = []
         for path in sorted((self.path / "keys").glob("*.json"), reverse=True):

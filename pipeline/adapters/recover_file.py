@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from pipeline.adapters.folder import write_private
+from pipeline.adapters.folder import RECOVER_NAME, write_private
 from pipeline.adapters.mirror_scan import Segment, segments_in
 from pipeline.adapters.outbox_books import Books
 from pipeline.adapters.outbox_layout import FILE_NAME, LAYOUT
@@ -24,7 +24,7 @@ from pipeline.adapters.sqlite import Database
 from pipeline.errors import StoreDamaged, UsageError
 from schemas.ranges import Ranges, merge
 
-NAME = "recover.json"
+NAME = RECOVER_NAME
 VERSION = 1
 
 #: Packets of an epoch: (epoch, first, stop).

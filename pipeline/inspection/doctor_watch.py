@@ -20,7 +20,7 @@ def watching(is_up: bool, ago_s: float | None) -> Check:
     return Check("watching", "ok", f"looked {ago_s:.0f} s ago")
 
 
-def console(is_up: bool, wanted: str | None, state: Mapping[str, Any] | None) -> Check:
+def console(is_up: bool, wanted: str, state: Mapping[str, Any] | None) -> Check:
     """Where the pages are served. `wanted`: the setting; `state`: what run/console.json says."""
     if wanted == "off":
         return Check("console", "ok", "off, as console.listen says")

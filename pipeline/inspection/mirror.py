@@ -7,10 +7,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.adapters.folder import Folder
-from pipeline.adapters.mirror_notes import MirrorNotes
-from pipeline.adapters.outbox_custody import OutboxCustody
-from pipeline.adapters.recover_file import RecoverFile
+from pipeline.adapters.folder import RECOVER_NAME, Folder
 from pipeline.errors import TitianError
 from pipeline.inspection.doctor import Check
 
@@ -20,6 +17,11 @@ def mirror_json(folder: Folder) -> dict[str, Any] | None:
     `missing` counts packets without a receipt that are not on it, `used` whether it ever took one."""
     if not folder.settings.mirror:
         return None
+    from pipeline.adapters.mirror_notes import (
+        MirrorNotes,  # here: most offices have none, and `depth` is quick
+    )
+    from pipeline.adapters.outbox_custody import OutboxCustody
+
     path = Path(folder.settings.mirror).expanduser()
     state = MirrorNotes(folder.path, path).load()
     missing = 0
@@ -45,6 +47,10 @@ def _same_disk(one: Path, other: Path) -> bool:
 def recovery_json(folder: Folder) -> dict[str, Any] | None:
     """How far it is with what an old mirror holds (`init region --rebuild --mirror`); `None` where there is
     none. `done` counts files, `finished_ms` is `None` until the center has all that it lacked."""
+    if not (folder.path / RECOVER_NAME).exists():
+        return None
+    from pipeline.adapters.recover_file import RecoverFile
+
     try:
         found = RecoverFile(folder.path).read()
     except TitianError as why:

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from pipeline.errors import AlreadyRunning, Unreachable
+from pipeline.inspection.compared import last_result
 from pipeline.inspection.running import LinkState
 from pipeline.region.comparing import Day
 from pipeline.region.reconcile import Mend
 from schemas.verdicts import Status
 from tests.unit.cli_rig import Sides, Titian, make_sides
 from workers import looking, reconciling
-from workers.reconciled import Reconciled, last_result
+from workers.reconciled import Reconciled
 
 
 @pytest.fixture

@@ -292,7 +292,7 @@ def test_an_address_is_always_ours_and_a_name_only_where_it_was_given(header: st
 
 
 def test_where_only_this_machine_listens() -> None:
-    assert [is_here(listen_host(one)) for one in (None, "127.0.0.1:1", "[::1]:1", "localhost:1", ":1")] == [
+    assert [is_here(listen_host(one)) for one in ("", "127.0.0.1:1", "[::1]:1", "localhost:1", ":1")] == [
         True
     ] * 5
     assert not any(is_here(listen_host(one)) for one in ("0.0.0.0:1", "10.0.0.5:1", "[::]:1", "kantor:1"))

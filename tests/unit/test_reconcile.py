@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pipeline.adapters.outbox_sqlite import SqliteOutbox, create_outbox
 from pipeline.adapters.registry_sqlite import SqliteRegistry, create_registry
 from pipeline.errors import AlreadyRunning, Unreachable
+from pipeline.inspection.compared import last_result
 from pipeline.region import reconcile
 from pipeline.region.comparing import RecordsSide, days_before
 from pipeline.region.reconcile import Difference, Mend, OurPacket, Search, evenly, mend_packet, mend_record
@@ -29,7 +30,7 @@ from schemas.messages import ASK_BYTES_MAX, ASKS_MAX, Since
 from schemas.ranges import Ranges, contains
 from schemas.verdicts import Status
 from workers.reconcile_nightly import Nightly, latest_night_ms, reconcile_due
-from workers.reconciled import Reconciled, last_result, write_result
+from workers.reconciled import Reconciled, write_result
 
 Held = dict[int, ListedRecord]
 

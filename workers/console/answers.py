@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from pipeline.errors import DiskFull, NotFound, TitianError, Unreachable, UsageError, WrongSide
+from pipeline.version import VERSION
 from schemas.errors import SchemaError
 from schemas.lanes import Lane
 from workers.console.auth import session_of, who_of
@@ -46,7 +46,7 @@ class Answers:
     def __init__(self, side: Side) -> None:
         self.side, self.assets = side, Assets()
         self._environment = _environment()
-        self._version = version("titian")
+        self._version = VERSION
 
     def page(self, request: Request, template: str, answer_status: int = 200, **variables: Any) -> Response:
         """That template, with what every page gets (see `app.py`) and these."""

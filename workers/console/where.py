@@ -14,9 +14,9 @@ from pipeline.linksim.profile import parse_address
 _HERE = "127.0.0.1"
 
 
-def listen_host(listen: str | None) -> str:
+def listen_host(listen: str) -> str:
     """The host of the setting `console.listen`."""
-    return _HERE if listen in (None, "off") else parse_address(str(listen)).host
+    return _HERE if listen in ("", "off") else parse_address(listen).host
 
 
 def is_here(host: str) -> bool:
