@@ -43,7 +43,7 @@ def others_file(sides: BothSides, place: Path) -> Path:
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "no JSON", "another file"])
 def test_a_damaged_join_file_makes_nothing_and_says_what_to_do(tmp_path: Path, damage: str) -> None:
-    center = make_center(tmp_path / "center", "127.0.0.1:6380", "")
+    center = make_center(tmp_path / "center", "127.0.0.1:1", "")
     join = tmp_path / "1806.join"
     admit_region(center, "1806", join, again=False, address="")
     whole = join.read_bytes()

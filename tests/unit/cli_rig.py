@@ -32,6 +32,8 @@ from tests.unit.outbox_rig import SMALL_DISK
 from workers.cli import main
 
 REGION = "1806"
+#: Where the center would listen. Nothing does, so whatever else runs on this machine or beside is not met.
+NOBODY = "127.0.0.1:1"
 JPEG = b"\xff\xd8\xff\xe0"
 
 
@@ -143,7 +145,7 @@ def _claims(outbox: SqliteOutbox) -> Iterator[tuple[EntryId, Kind, Lane, Ranges,
 def make_sides(titian: Titian, folder: Path) -> Sides:
     """`init center`, `admit 1806`, `init region`."""
     center, region, join = folder / "center", folder / "region", folder / "1806.join"
-    titian.ok("init", "center", "--data", center)
+    titian.ok("init", "center", "--data", center, "--listen", NOBODY)
     titian.ok("admit", REGION, "--data", center, "--out", join)
     titian.ok("init", "region", "--join", join, "--data", region)
     return Sides(center, region)

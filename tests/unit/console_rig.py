@@ -138,8 +138,8 @@ def _made() -> Path:
     """Both sides, made once in a process: nothing runs on them, and every test gets a copy."""
     place = Path(tempfile.mkdtemp(prefix="titian-console-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
-    center = make_center(place / "center", "127.0.0.1:6380", "")
-    admit_region(center, "1806", place / "1806.join", again=False, address="127.0.0.1:6380")
+    center = make_center(place / "center", "127.0.0.1:1", "")
+    admit_region(center, "1806", place / "1806.join", again=False, address="127.0.0.1:1")
     make_region(place / "region", place / "1806.join")
     return place
 

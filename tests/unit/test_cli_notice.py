@@ -23,7 +23,7 @@ from pipeline.errors import StoreDamaged, UsageError
 from pipeline.inspection.notice import STATE, disturbed_now
 from pipeline.inspection.notice_own import BUILT_IN, NOTICES_MAX, Notices, Own
 from pipeline.inspection.notice_until import HOUR_MS, MINUTE_MS
-from tests.unit.cli_rig import Titian, line, nik, write_lines
+from tests.unit.cli_rig import NOBODY, Titian, line, nik, write_lines
 from tests.unit.test_notice_state import document
 from workers.cli import main
 from workers.console import notice_routes
@@ -46,7 +46,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both sides, made once; each test has its own copy of the one that it needs."""
     place = tmp_path_factory.mktemp("sides")
     center, region, join = (str(place / name) for name in ("center", "region", "1806.join"))
-    assert main(["init", "center", "--data", center]) == 0
+    assert main(["init", "center", "--data", center, "--listen", NOBODY]) == 0
     assert main(["admit", "1806", "--data", center, "--out", join]) == 0
     assert main(["init", "region", "--join", join, "--data", region]) == 0
     return place

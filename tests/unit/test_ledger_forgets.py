@@ -106,7 +106,7 @@ def test_events_that_speak_of_very_many_packets_are_looked_at_one_by_one(
 
 
 def test_the_validator_forgets_at_most_once_an_hour_and_only_when_idle(rig: Rig, tmp_path: Path) -> None:
-    folder = make_center(tmp_path / "center", "127.0.0.1:6380", "")
+    folder = make_center(tmp_path / "center", "127.0.0.1:1", "")
     parts = CenterParts(folder)
     parts.clock = rig.clock
     parts.__dict__.update(ledger=rig.ledger, validation=rig.validation)
@@ -135,7 +135,7 @@ def test_the_validator_forgets_at_most_once_an_hour_and_only_when_idle(rig: Rig,
 
 
 def test_how_long_histories_are_kept_is_a_setting_of_the_center(tmp_path: Path) -> None:
-    folder = make_center(tmp_path / "center", "127.0.0.1:6380", "")
+    folder = make_center(tmp_path / "center", "127.0.0.1:1", "")
     assert open_folder(folder.path).settings.ledger.events_days == 90
     text = (folder.path / "titian.toml").read_text(encoding="utf-8")
     changed = text.replace("# events_days = 90", "events_days = 30")

@@ -164,7 +164,7 @@ def test_a_chunk_that_comes_between_looking_and_discarding_keeps_the_parts(
 
 
 def test_the_validator_discards_parts_while_it_is_idle_at_most_once_an_hour(rig: Rig, tmp_path: Path) -> None:
-    folder = make_center(tmp_path / "center", "127.0.0.1:6380", "")
+    folder = make_center(tmp_path / "center", "127.0.0.1:1", "")
     parts = CenterParts(folder)
     parts.clock = rig.clock
     parts.__dict__.update(ledger=rig.ledger, validation=rig.validation)
@@ -187,7 +187,7 @@ def test_the_validator_discards_parts_while_it_is_idle_at_most_once_an_hour(rig:
 
 
 def test_how_long_parts_are_kept_is_a_setting_of_the_center(tmp_path: Path) -> None:
-    folder = make_center(tmp_path / "center", "127.0.0.1:6380", "")
+    folder = make_center(tmp_path / "center", "127.0.0.1:1", "")
     assert open_folder(folder.path).settings.ledger.parts_days == DAYS
     text = (folder.path / "titian.toml").read_text(encoding="utf-8")
     changed = text.replace("# parts_days = 30", "parts_days = 7")

@@ -24,7 +24,7 @@ from pipeline.inspection.who_waits import who_waits
 from schemas.feed import FactGroup, digests_hash
 from schemas.identity import PacketId
 from schemas.verdicts import Status
-from tests.unit.cli_rig import Titian, line, nik, write_lines
+from tests.unit.cli_rig import NOBODY, Titian, line, nik, write_lines
 from tests.unit.outbox_rig import SMALL_DISK
 from workers.cli import main
 from workers.cli_who_waits import HEADERS, write_csv
@@ -48,7 +48,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
         line(3, payload={"nik": nik(3), "nama": "BUDI", "telepon": 7_654_321, "wa": "0811"}),
         line(4),
     ]
-    assert main(["init", "center", "--data", center]) == 0
+    assert main(["init", "center", "--data", center, "--listen", NOBODY]) == 0
     assert main(["admit", "1806", "--data", center, "--out", join]) == 0
     assert main(["init", "region", "--join", join, "--data", region]) == 0
     assert main(["enqueue", "--data", region, str(write_lines(place / "p.ndjson", *lines))]) == 0
