@@ -45,8 +45,8 @@ def payload(tell: Tell, side: str, region: str, at_ms: int) -> dict[str, Any]:
         "level": tell.level,
         "text": tell.text,
         "do": tell.do,
-        "since": _iso(tell.since_ms),
-        "since_ms": tell.since_ms,
+        "since": _iso(tell.stands_since_ms),
+        "since_ms": tell.stands_since_ms,
         "over_ms": tell.over_ms,
         "at_ms": at_ms,
     }

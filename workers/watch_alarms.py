@@ -94,7 +94,8 @@ class AlarmsTold:
 
 
 def _say(tell: Tell) -> None:
-    log("alarms").warning("alarm", code=tell.code, turn=tell.event, level_=tell.level, since_ms=tell.since_ms)
+    since_ms = tell.stands_since_ms
+    log("alarms").warning("alarm", code=tell.code, turn=tell.event, level_=tell.level, since_ms=since_ms)
 
 
 def alarms_part(folder: Folder, store: WatchStore) -> Part:

@@ -38,7 +38,8 @@ class Sink:
 
 @dataclass
 class Period:
-    """One alarm from `since_ms` on. `off_ms`: not seen since (`None`: it is seen). `over`: that for long."""
+    """One alarm, seen from `since_ms` on. `off_ms`: not seen since (`None`: it is). `over`: that for long.
+    `stood_ms`: since when it stood by the first document that knew (`None`: none did)."""
 
     code: str
     text: str
@@ -49,6 +50,7 @@ class Period:
     raised: bool = False
     over: bool = False
     sinks: dict[str, Sink] = field(default_factory=dict)
+    stood_ms: int | None = None
 
 
 class Tell(NamedTuple):
@@ -63,6 +65,12 @@ class Tell(NamedTuple):
     level: str
     since_ms: int
     over_ms: int | None
+    stood_ms: int | None = None
+
+    @property
+    def stands_since_ms(self) -> int:
+        """Since when it stands, as `titian alarms` says it; else since when it was seen."""
+        return self.since_ms if self.stood_ms is None else self.stood_ms
 
     @property
     def key(self) -> tuple[str, str, int, str]:
@@ -91,7 +99,9 @@ class Told:
         open_codes = {one.code for one in self.periods if not one.over}
         for code, one in seen.items():
             if code not in open_codes:
-                self.periods.append(Period(code, one["text"], one["do"], one["level"], now_ms))
+                self.periods.append(
+                    Period(code, one["text"], one["do"], one["level"], now_ms, stood_ms=one.get("since_ms"))
+                )
                 changed = True
         return self._forget() or changed
 
@@ -174,7 +184,8 @@ class Told:
 
 def _tell(sink: str, event: str, period: Period) -> Tell:
     over_ms = period.off_ms if event == "over" else None
-    return Tell(sink, event, period.code, period.text, period.do, period.level, period.since_ms, over_ms)
+    what = (period.code, period.text, period.do, period.level, period.since_ms)
+    return Tell(sink, event, *what, over_ms, period.stood_ms)
 
 
 def _read(state: Any) -> list[Period]:

@@ -15,6 +15,7 @@ from pipeline.inspection.alarms_list import alarms_json
 from pipeline.inspection.alarms_since import with_since
 from pipeline.inspection.alarms_told import PERIODS_MAX, RETRY_MS_MAX, Told
 from pipeline.settings import AlarmsPart
+from workers.telling import payload
 
 SETTLE_MS = 30_000
 NEVER_AGAIN = AlarmsPart(settle_s=SETTLE_MS / 1000, repeat_s=0)
@@ -70,6 +71,15 @@ def test_an_alarm_that_lasts_is_told_once_and_that_it_is_over_once() -> None:
         world.look()
     assert world.events() == world.events("log") == [("raised", "link_down"), ("over", "link_down")]
     assert not world.told.periods
+
+
+def test_who_is_told_hears_since_when_it_stands_and_not_since_when_it_was_an_alarm() -> None:
+    told = Told(None, NEVER_AGAIN, ("webhook",))
+    for now_ms in (1_000_000, 1_000_000 + SETTLE_MS):
+        told.saw([{**alarm("link_down"), "since_ms": 940_000}], now_ms)
+    told = Told(json.loads(json.dumps(told.to_json())), NEVER_AGAIN, ("webhook",))
+    (tell,) = told.due(1_000_000 + SETTLE_MS)
+    assert payload(tell, "region", "1806", 1_030_000)["since_ms"] == 940_000
 
 
 def test_one_that_lasts_less_is_not_told() -> None:
