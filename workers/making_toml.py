@@ -63,6 +63,14 @@ _REGION = """region = {region}
 # frame_bytes = 32768
 # link_window_bytes = 2097152
 # level_bytes = 262144
+
+[throttle]
+# The most delay that we add for others on the line, milliseconds.
+# target_ms = 50
+# The kernel's congestion control that is asked for (empty: its default), and whether our packets are marked as
+# lower effort (RFC 8622): `titian doctor` says what the host grants.
+# congestion = "bbr"
+# lower_effort = true
 """
 
 _TAIL = """

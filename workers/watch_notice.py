@@ -37,7 +37,7 @@ class Keeps(Protocol):
         """Keep it."""
 
 
-class NoticePart:
+class NoticeKept:
     """Keeps the state, and the files where they are wanted."""
 
     def __init__(self, folder: Folder, store: Keeps, seen: Seen) -> None:
@@ -107,4 +107,4 @@ def _turned(before: NoticeState, now: NoticeState) -> bool:
 
 def notice_part(folder: Folder, store: WatchStore) -> Part:
     """The part of that side."""
-    return NoticePart(folder, store, WatchReader(folder.path))
+    return NoticeKept(folder, store, WatchReader(folder.path))

@@ -29,7 +29,7 @@ from workers.cli import main
 from workers.console import notice_routes
 from workers.console.side import Side
 from workers.notice_times import parse_when
-from workers.watch_notice import WRITE_MS, NoticePart
+from workers.watch_notice import WRITE_MS, NoticeKept
 
 WIB = timezone(timedelta(hours=7), "WIB")
 #: 24 November 2026, 09:00 in Jakarta.
@@ -87,7 +87,7 @@ def test_while_nothing_runs_sending_is_disturbed(titian: Titian, region: Folder)
 
 def test_since_when_nobody_looks_is_since_when_nothing_runs(titian: Titian, region: Folder) -> None:
     store = WatchStore(region.path)
-    part = NoticePart(region, store, Seen())
+    part = NoticeKept(region, store, Seen())
     part.saw(document(at_ms=NINE_MS))
     store.close()
     found = titian.ok("notice", "--data", region.path, "--json").json
@@ -295,7 +295,7 @@ class Store:
 
 def test_it_says_when_a_cut_should_be_over_by_those_before(region: Folder) -> None:
     store = Store()
-    part = NoticePart(region, store, Seen(cuts=6))
+    part = NoticeKept(region, store, Seen(cuts=6))
     for minute in range(12):
         part.saw(down(minute, waiting_bytes=1_800_000))
     track = store.get(STATE)["tracks"]["sending"]
@@ -306,11 +306,11 @@ def test_it_says_when_a_cut_should_be_over_by_those_before(region: Folder) -> No
 
 def test_a_process_that_dies_at_any_look_says_the_same_after_it(region: Folder) -> None:
     through, dying = Store(), Store()
-    part, other = NoticePart(region, through, Seen()), NoticePart(region, dying, Seen())
+    part, other = NoticeKept(region, through, Seen()), NoticeKept(region, dying, Seen())
     for second in range(0, 3_000, 7):
         seen = down(second / 60) if second % 1_400 < 900 else document(at_ms=NINE_MS + second * 1_000)
         part.saw(seen)
-        other = NoticePart(region, dying, Seen()) if second % 3 == 0 else other
+        other = NoticeKept(region, dying, Seen()) if second % 3 == 0 else other
         other.saw(seen)
         assert disturbed_now(through) == disturbed_now(dying)
     assert disturbed_now(through) == ["sending"]
@@ -322,7 +322,7 @@ def test_page_and_json_are_written_for_everybody_when_they_change_and_now_and_th
 ) -> None:
     public = tmp_path / "public"
     folder = configure(region, folder=json.dumps(str(public)), office='"Kantor"', after_s="0")
-    part = NoticePart(folder, Store(), Seen())
+    part = NoticeKept(folder, Store(), Seen())
     part.saw(document(at_ms=NINE_MS))
     page, text = public / "notice.html", public / "notice.json"
     assert stat.S_IMODE(page.stat().st_mode) == stat.S_IMODE(text.stat().st_mode) == 0o644
@@ -340,7 +340,7 @@ def test_page_and_json_are_written_for_everybody_when_they_change_and_now_and_th
 def test_a_damaged_file_of_peoples_does_not_stop_what_is_seen(region: Folder) -> None:
     (region.path / NAME).write_text("{")
     store = Store()
-    part = NoticePart(region, store, Seen())
+    part = NoticeKept(region, store, Seen())
     for minute in range(12):
         with pytest.raises(StoreDamaged):
             part.saw(down(minute))
@@ -349,7 +349,7 @@ def test_a_damaged_file_of_peoples_does_not_stop_what_is_seen(region: Folder) ->
 
 def test_a_folder_that_cannot_be_written_is_named(region: Folder, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    part = NoticePart(configure(region, folder=json.dumps(str(tmp_path / "file/below"))), Store(), Seen())
+    part = NoticeKept(configure(region, folder=json.dumps(str(tmp_path / "file/below"))), Store(), Seen())
     with pytest.raises(UsageError, match=r"notice\.folder"):
         part.saw(document())
 

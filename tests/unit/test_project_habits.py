@@ -190,6 +190,19 @@ def needed(name: str, extras: frozenset[str], seen: set[tuple[str, frozenset[str
             needed(plain(one.name), frozenset(one.extras), seen)
 
 
+def test_what_init_writes_names_every_setting() -> None:
+    from pipeline.settings import Settings
+    from workers.making_toml import center_toml, region_toml
+
+    written = center_toml("127.0.0.1:1", "") + region_toml("1806")
+    named = set(re.findall(r"^(?:# )?(\w+) =", written, re.MULTILINE))
+    parts = [(one.annotation, name) for name, one in Settings.model_fields.items()]
+    keys = {key for part, _ in parts for key in getattr(part, "model_fields", ())}
+    plain_keys = {name for part, name in parts if not hasattr(part, "model_fields")}
+    assert len(keys) > 30
+    assert keys | plain_keys <= named
+
+
 def test_what_the_dependencies_depend_on_is_pinned_as_well() -> None:
     seen: set[tuple[str, frozenset[str]]] = set()
     needed("titian", frozenset({"dev"}), seen)
