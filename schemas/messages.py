@@ -41,6 +41,10 @@ DISTURBED_MAX = 4
 HOLD_WHY_CHARS_MAX = 120
 
 Count = Annotated[int, Field(ge=0, le=INTEGER_MAX)]
+#: What a region says of itself is shown to people: more than this (34,000 years, 2^40 KiB) nobody means; it
+#: would push a page's other columns away; of KiB, in bytes, a browser still counts exactly.
+TOLD_MAX = 2**40
+Told = Annotated[int, Field(ge=0, le=TOLD_MAX)]
 Short = Annotated[str, Field(min_length=1, max_length=64)]
 Code = Annotated[str, Field(min_length=1, max_length=24)]
 EpochText = Annotated[str, Field(pattern=rf"^[{EPOCH_ALPHABET}]{{6}}$")]
@@ -118,16 +122,16 @@ class Health(_Message):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    waiting: Count = _short("w")
-    waiting_kib: Count = _short("b")
-    oldest_s: Count = _short("o")
-    eta_s: Count | None = Field(default=None, validation_alias="e", serialization_alias="e")
-    dead: Count = _short("d")
-    full_in_days: Count | None = Field(default=None, validation_alias="f", serialization_alias="f")
-    rtt_ms: Count = _short("r")
-    base_ms: Count = _short("m")
-    goodput_bytes_s: Count = _short("g")
-    cuts_today: Count = _short("c")
+    waiting: Told = _short("w")
+    waiting_kib: Told = _short("b")
+    oldest_s: Told = _short("o")
+    eta_s: Told | None = Field(default=None, validation_alias="e", serialization_alias="e")
+    dead: Told = _short("d")
+    full_in_days: Told | None = Field(default=None, validation_alias="f", serialization_alias="f")
+    rtt_ms: Told = _short("r")
+    base_ms: Told = _short("m")
+    goodput_bytes_s: Told = _short("g")
+    cuts_today: Told = _short("c")
     alarms: Annotated[list[Code], Field(max_length=HEALTH_ALARMS_MAX)] = Field(
         default_factory=list, validation_alias="a", serialization_alias="a"
     )

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from schemas.limits import INTEGER_MAX
-from schemas.messages import DISTURBED_MAX, Ack, Health, Want
+from schemas.messages import DISTURBED_MAX, TOLD_MAX, Ack, Health, Want
 
 #: What was written longer ago is not said, seconds.
 STALE_S = 120.0
@@ -84,7 +83,7 @@ def _worst_first(alarms: Any) -> list[Mapping[str, Any]]:
 
 
 def _count(value: float | None) -> int:
-    return 0 if value is None else max(0, min(INTEGER_MAX, int(value)))
+    return 0 if value is None else max(0, min(TOLD_MAX, int(value)))
 
 
 def _round_trip(value: float | None) -> int:
@@ -96,4 +95,4 @@ def _about(value: float | None) -> int:
     """To `DIGITS` digits."""
     whole = _count(value)
     step = int(10 ** max(0, len(str(whole)) - DIGITS))
-    return min(INTEGER_MAX, (whole + step // 2) // step * step)
+    return min(TOLD_MAX, (whole + step // 2) // step * step)

@@ -137,6 +137,7 @@ def test_health_goes_under_short_keys_and_comes_back() -> None:
     "health",
     [
         {"w": -1},
+        {"w": messages.TOLD_MAX + 1},
         {"w": "312"},
         {"g": 1.5},
         {"a": ["x"] * (messages.HEALTH_ALARMS_MAX + 1)},
