@@ -91,7 +91,8 @@ class OutboxReader:
             return found + [Aside(_held(db, row[:-2], meta), row[-2], row[-1]) for row in rows]
 
     def oldest(self, lane: Lane) -> int | None:
-        """When the oldest packet that waits in the lane was enqueued (`at_ms`); `None` if none waits."""
+        """When the oldest packet of the lane without a receipt was enqueued (`at_ms`), not sent yet
+        or on its way; `None`: there is none."""
         with self._database.read() as db:
             again = db.execute(
                 "SELECT at_ms FROM again a JOIN packet p USING(seq) WHERE a.lane = ? ORDER BY seq LIMIT 1",
@@ -102,7 +103,10 @@ class OutboxReader:
                 "AND seq > (SELECT cursor FROM lane WHERE lane = ?1) ORDER BY seq LIMIT 1",
                 (lane,),
             ).get
-        found = [int(at) for at in (again, new) if at is not None]
+            sent = db.execute(  # as many rows as there are frames under way: the window bounds them
+                "SELECT at_ms FROM packet WHERE seq = (SELECT min(first) FROM sent WHERE lane = ?)", (lane,)
+            ).get
+        found = [int(at) for at in (again, new, sent) if at is not None]
         return min(found, default=None)
 
     def rates(self, since_minute: int) -> list[Rate]:

@@ -47,7 +47,9 @@ class Flow:
         self._now_ms, self._made_ms, self._free = now_ms, made_ms, free
         self._hour = outbox.rates(now_ms // 60_000 - 60)
         self._days = outbox.moved(now_ms // 60_000 - 2 * 24 * 60)
-        self._oldest = {lane: outbox.oldest(lane) if counts[lane].waiting.packets else None for lane in Lane}
+        self._oldest = {
+            lane: outbox.oldest(lane) if counts[lane].without_receipt.packets else None for lane in Lane
+        }
 
     @cached_property
     def rates(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ titian_backlog_packets  region lane stage
 titian_backlog_bytes  region lane stage
     Their bytes, while there is no receipt
 titian_oldest_packet_age_seconds  region lane
-    How long the oldest unsent packet has waited
+    How long the oldest packet without a receipt has waited
 titian_announced_packets  region lane
     Packets without a receipt of which the center was told
 titian_dead_packets  region lane
