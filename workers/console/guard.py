@@ -6,6 +6,7 @@ here, with its form, so that none can forget what `csrf.py` asks for.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from collections.abc import MutableMapping
@@ -22,6 +23,8 @@ from workers.console.auth import FORM, HOST_IS_OURS, SESSION, WHO, Access, sessi
 from workers.console.where import is_ours, listen_host
 
 BODY_BYTES_MAX, QUERY_BYTES_MAX, PATH_CHARS_MAX, FIELDS_MAX = 64 * 1024, 2_048, 256, 200
+#: A form has to be here so soon, seconds.
+BODY_S = 30.0
 #: For everybody, under whatever name they call us: there is nothing in them of a person, or they ask again.
 PUBLIC = ("/healthz", "/readyz", "/metrics", "/notice")
 #: For whoever has not signed in yet.
@@ -121,10 +124,14 @@ async def _body(request: Request) -> bytes:
     if not said.isdecimal() or int(said) > BODY_BYTES_MAX:
         raise _Refused(413, "wrong", f"at most {BODY_BYTES_MAX:,} bytes may be sent")
     body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_BYTES_MAX:
-            raise _Refused(413, "wrong", f"at most {BODY_BYTES_MAX:,} bytes may be sent")
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                body += part
+                if len(body) > BODY_BYTES_MAX:
+                    raise _Refused(413, "wrong", f"at most {BODY_BYTES_MAX:,} bytes may be sent")
+    except TimeoutError:
+        raise _Refused(408, "wrong", "that took too long: send it again (nothing was done)") from None
     return body
 
 

@@ -24,6 +24,7 @@ from pipeline.errors import UsageError
 from pipeline.linksim.profile import Address, parse_address
 from pipeline.settings import CONSOLE_PORTS
 from workers.console.app import make_app
+from workers.console.connections import Bounded
 from workers.console.side import Side
 from workers.logs import log
 from workers.watching import Watching
@@ -91,6 +92,7 @@ async def _until(asked: asyncio.Event, listener: socket.socket, side: Side, stop
     log("console").info("served", at=f"http://{where}/")
     config = uvicorn.Config(
         make_app(side),
+        http=Bounded,
         log_config=None,
         access_log=False,
         server_header=False,
