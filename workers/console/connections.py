@@ -1,6 +1,6 @@
-"""Connections of the console: so many and no more, and none that asks for nothing or never ends its question.
+"""Connections of the console: so many and no more, and none that never ends what it asks.
 
-uvicorn waits without an end for the rest of a request. The watching that serves the pages opens files as well:
+uvicorn waits without an end for the rest of a request. The watching that serves the pages opens files too:
 whoever holds a thousand connections open by a byte each would leave it none to open.
 """
 
