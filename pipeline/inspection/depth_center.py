@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pipeline.center.behind import WHY_BEHIND
 from pipeline.inspection.alarms import center_alarms
 from pipeline.inspection.depth import VERSION
 from pipeline.inspection.rates import WINDOWS, per_second
 from pipeline.inspection.regions import announced_json, region_json
 from pipeline.inspection.trouble import Limits
+from pipeline.said import heard
 from schemas.lanes import Lane
 
 if TYPE_CHECKING:  # a region does not load the center's database library
@@ -47,12 +49,19 @@ def center_depth(
         **announced_json(one.announced for one in chosen),
         "lost": sum(one.lost for one in chosen),
         "running": running,
-        "restraint": None if restraint is None else dict(restraint),
+        "restraint": restraint_json(restraint),
         **_of_all(regions, restraint),
         "regions": regions,
     }
     found["alarms"] = center_alarms(found)
     return found
+
+
+def restraint_json(restraint: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The same, with why in Indonesian too (`why_id`)."""
+    if restraint is None:
+        return None
+    return {**restraint, "why_id": heard(str(restraint.get("why") or ""), WHY_BEHIND).id}
 
 
 def _counts(counts: Counts) -> dict[str, Any]:

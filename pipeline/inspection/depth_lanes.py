@@ -100,7 +100,7 @@ class Flow:
                 summed(one for one in self._hour if one.lane is lane), self._now_ms, self._made_ms, WHATS[:4]
             ),
             "eta_s": self._etas[lane.label],
-            "held": steer.held,
+            **steer.held.json("held"),
             "opens_ms": steer.opens_ms,
         }
 

@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 
 from pipeline.inspection.link_history import cuts_of_turns, cuts_of_word, today
 from pipeline.inspection.running import LinkState
+from pipeline.said import Said, as_it_came, heard
 from pipeline.settings import AlarmsPart
 from pipeline.throttle.steering import UNBOUND, Steering
+from pipeline.throttle.view import REASONS
 from schemas.lanes import Lane
 
 #: Names of the throttle's view in seconds -> in the document, milliseconds.
@@ -42,7 +44,7 @@ def throttle_json(view: Any) -> dict[str, Any] | None:
     for ours, shown in _MS.items():
         value = view.get(ours)
         found[shown] = None if value is None else round(1000 * value, 1)
-    return found
+    return found | {"reason_id": heard(str(found["reason"] or ""), REASONS.values()).id}
 
 
 def link_json(link: LinkState, around: Around, now_ms: int) -> dict[str, Any]:
@@ -137,7 +139,7 @@ class LaneSteer(NamedTuple):
     """Why a lane does not go freely (`held`, "": it does), the bound in force (`None`: none), and when the
     timetable opens it (`None`: it is open, or nothing opens it)."""
 
-    held: str
+    held: Said
     cap_bytes_s: float | None
     opens_ms: int | None
 
@@ -145,9 +147,9 @@ class LaneSteer(NamedTuple):
 def lane_steer(around: Around, lane: Lane, now_ms: int) -> LaneSteer:
     """What people asked of one lane, now."""
     if around.steering_wrong:
-        return LaneSteer(around.steering_wrong, None, None)
+        return LaneSteer(as_it_came(around.steering_wrong), None, None)
     asked, minute = around.steering, around.minute
     rate = asked.rate_bytes_s(lane, minute)
     opens = asked.opens_in(lane, minute) if rate == 0 else None
     opens_ms = None if opens is None else (now_ms // 60_000 + opens) * 60_000
-    return LaneSteer(asked.why(lane, minute), None if rate == UNBOUND else rate, opens_ms)
+    return LaneSteer(asked.said(lane, minute), None if rate == UNBOUND else rate, opens_ms)

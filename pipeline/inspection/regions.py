@@ -35,7 +35,8 @@ def region_json(one: RegionOverview, now_ms: int, limits: Limits, ours: str) -> 
     }
     found["lag_s"] = _lag_s(one, health, now_ms)
     found["silent"] = _is_silent(found, now_ms, limits.silent_s)
-    found["trouble"], found["trouble_why"] = trouble_of(found, limits, ours)
+    found["trouble"], why = trouble_of(found, limits, ours)
+    found |= why.json("trouble_why")
     return found
 
 

@@ -26,6 +26,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from pipeline.said import NOTHING, Said, Saying, say
+
 #: Cuts a day from which on a link is worth a look.
 CUTS = 10
 #: A disk that lasts shorter is nearly full, days.
@@ -33,6 +35,26 @@ NEARLY_FULL_DAYS = 2
 #: Alarms of a region that have a step of their own here.
 _SAID_BY_OTHERS = frozenset(("runway", "dead", "old", "disk_full"))
 _WITHIN = 49
+_ASIDE = Saying("{n:,} frames of it were kept aside", "{n:,} kirimannya disisihkan")
+_DEAD = Saying("{n:,} of its packets were refused", "{n:,} paketnya ditolak")
+_FORKS = Saying(
+    "{n:,} of its packets came with other contents than before",
+    "{n:,} paketnya datang dengan isi lain daripada sebelumnya",
+)
+_LOST = Saying("{n:,} of its packets were lost with a disk", "{n:,} paketnya hilang bersama cakram")
+_COMES_BACK = Said(
+    "its records come back after a loss, and it is not open for service yet",
+    "catatannya sedang dipulihkan setelah kehilangan, dan layanannya belum dibuka",
+)
+_OLD = Saying("its oldest packet has waited for {age}", "paket terlamanya sudah menunggu {age}")
+_ALARMS = Saying("it has alarms of its own: {codes}", "ada peringatannya sendiri: {codes}")
+_CUTS = Saying("its link was cut {n:,} times today", "sambungannya putus {n:,} kali hari ini")
+_OLDER = Saying("it runs Titian {theirs}, the center {ours}", "memakai Titian {theirs}, pusat {ours}")
+_NEVER = Said("never heard", "belum pernah terdengar")
+_NOT_HEARD = Saying("not heard for {age}", "tanpa kabar selama {age}")
+_AND_WAITS = Saying("{heard}, and {n:,} packets wait there", "{heard}, dan {n:,} paket menunggu di sana")
+_TOO_FULL = Said("its disk is too full to take packets", "cakramnya terlalu penuh untuk menerima paket")
+_FULL_IN = Saying("its disk is full in about {n:g} days", "cakramnya penuh kira-kira dalam {n:g} hari")
 
 
 class Limits(NamedTuple):
@@ -44,17 +66,19 @@ class Limits(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """How much (0: none), and the reason in a sentence."""
+    """How much (0: none), and the reason in a sentence of both languages."""
 
     trouble: int
-    why: str
+    why: Said
 
 
 def trouble_of(region: Mapping[str, Any], limits: Limits, ours: str) -> Trouble:
     """Of one entry of `regions` in the center's document; `ours`: the center's version."""
     if region["state"] != "joined":
-        return Trouble(0, "")
-    return max(_found(region, limits, ours), default=Trouble(0, ""))
+        return Trouble(0, NOTHING)
+    return max(
+        _found(region, limits, ours), key=lambda one: (one.trouble, one.why.en), default=Trouble(0, NOTHING)
+    )
 
 
 def worst_first(regions: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -69,10 +93,19 @@ def is_older(theirs: str, ours: str) -> bool:
 
 def for_how_long(seconds: float) -> str:
     """A time in one unit: `40 s`, `12 min`, `5 h`, `3 days`."""
-    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+    return how_long(seconds).en
+
+
+def how_long(seconds: float) -> Said:
+    """The same in both languages."""
+    for unit, size in (
+        (Said("days", "hari"), 86_400),
+        (Said("h", "jam"), 3_600),
+        (Said("min", "mnt"), 60),
+    ):
         if seconds >= 2 * size:
-            return f"{seconds / size:,.0f} {unit}"
-    return f"{max(0.0, seconds):,.0f} s"
+            return say("{n:,.0f} {unit}", "{n:,.0f} {unit}", n=seconds / size, unit=unit)
+    return say("{n:,.0f} s", "{n:,.0f} dtk", n=max(0.0, seconds))
 
 
 def _found(region: Mapping[str, Any], limits: Limits, ours: str) -> Iterator[Trouble]:
@@ -80,29 +113,29 @@ def _found(region: Mapping[str, Any], limits: Limits, ours: str) -> Iterator[Tro
     yield from _silent(region, health)
     yield from _disk(health, limits)
     for rank, name, what in (
-        (650, "quarantined", "frames of it were kept aside"),
-        (600, "dead", "of its packets were refused"),
-        (150, "forks", "of its packets came with other contents than before"),
-        (140, "lost", "of its packets were lost with a disk"),
+        (650, "quarantined", _ASIDE),
+        (600, "dead", _DEAD),
+        (150, "forks", _FORKS),
+        (140, "lost", _LOST),
     ):
         if n := region.get(name, 0):
-            yield _step(rank, n, f"{n:,} {what}")
+            yield _step(rank, n, what.of(n=n))
     rebuild = region.get("rebuild")
     if rebuild is not None and rebuild["state"] != "done" and rebuild["opened_ms"] is None:
-        yield _step(550, 1, "its records come back after a loss, and it is not open for service yet")
+        yield _step(550, 1, _COMES_BACK)
     lag_s = region["lag_s"] or 0.0
     if lag_s > limits.old_s / 24:
         rank = 500 if lag_s > limits.old_s else 300
-        yield _step(rank, lag_s / 60, f"its oldest packet has waited for {for_how_long(lag_s)}")
+        yield _step(rank, lag_s / 60, _OLD.of(age=how_long(lag_s)))
     said = [code for code in health.get("alarms", ()) if code not in _SAID_BY_OTHERS]
     if said:
-        yield _step(250, len(said), f"it has alarms of its own: {', '.join(said)}")
+        yield _step(250, len(said), _ALARMS.of(codes=", ".join(said)))
     if (cuts := health.get("cuts_today") or 0) >= CUTS:
-        yield _step(200, cuts, f"its link was cut {cuts:,} times today")
+        yield _step(200, cuts, _CUTS.of(n=cuts))
     if region["held"] is not None:
         yield _step(160, 1, _held(region["held"]))
     if is_older(region["titian"], ours):
-        yield _step(100, 1, f"it runs Titian {region['titian']}, the center {ours}")
+        yield _step(100, 1, _OLDER.of(theirs=region["titian"], ours=ours))
 
 
 def _silent(region: Mapping[str, Any], health: Mapping[str, Any]) -> Iterator[Trouble]:
@@ -110,9 +143,9 @@ def _silent(region: Mapping[str, Any], health: Mapping[str, Any]) -> Iterator[Tr
         return
     waits = max(region["announced"], health.get("waiting") or 0)
     heard_s = region["last_seen_s"]
-    heard = "never heard" if heard_s is None else f"not heard for {for_how_long(heard_s)}"
+    heard = _NEVER if heard_s is None else _NOT_HEARD.of(age=how_long(heard_s))
     if waits:
-        yield _step(900, waits, f"{heard}, and {waits:,} packets wait there")
+        yield _step(900, waits, _AND_WAITS.of(heard=heard, n=waits))
     else:
         yield _step(800, (heard_s or 0) / 60, heard)
 
@@ -120,19 +153,21 @@ def _silent(region: Mapping[str, Any], health: Mapping[str, Any]) -> Iterator[Tr
 def _disk(health: Mapping[str, Any], limits: Limits) -> Iterator[Trouble]:
     days = health.get("full_in_days")
     if "disk_full" in health.get("alarms", ()):
-        yield _step(700, 10**9, "its disk is too full to take packets")
+        yield _step(700, 10**9, _TOO_FULL)
     elif days is not None and days < limits.runway_days:
         rank = 700 if days < NEARLY_FULL_DAYS else 450
-        yield _step(rank, 1_000 / (1 + days), f"its disk is full in about {days:g} days")
+        yield _step(rank, 1_000 / (1 + days), _FULL_IN.of(n=days))
 
 
-def _held(held: Mapping[str, Any]) -> str:
-    what = "is held" if held["window_bytes"] is None else "may send only a little at a time"
-    who = f" by {held['who']}" if held["who"] else ""
-    return f"it {what}{who}{': ' + held['reason'] if held['reason'] else ''}"
+def _held(held: Mapping[str, Any]) -> Said:
+    little = Said("may send only a little at a time", "hanya boleh mengirim sedikit demi sedikit")
+    what = Said("is held", "ditahan") if held["window_bytes"] is None else little
+    who = say(" by {who}", " oleh {who}", who=held["who"]) if held["who"] else NOTHING
+    reason = f": {held['reason']}" if held["reason"] else ""
+    return say("it {what}{who}{reason}", "{what}{who}{reason}", what=what, who=who, reason=reason)
 
 
-def _step(rank: int, size: float, why: str) -> Trouble:
+def _step(rank: int, size: float, why: Said) -> Trouble:
     """`size` decides within the step, by its magnitude: from a million million on it counts as that."""
     return Trouble(rank + min(_WITHIN, int(4 * math.log10(max(1.0, size)))), why)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pipeline.said import NOTHING, Said, say
 from schemas.lanes import Lane
 
 DAY_MINUTES = 24 * 60
@@ -74,20 +75,42 @@ class Steering:
         return next((n for n in ahead if self.rate_bytes_s(lane, (minute + n) % DAY_MINUTES) > 0), None)
 
     def why(self, lane: Lane, minute: int) -> str:
-        """Why `lane` does not go, or not faster, in a clause; empty where nothing holds it."""
+        """Why `lane` does not go, or not faster, in an English clause; empty where nothing holds it."""
+        return self.said(lane, minute).en
+
+    def said(self, lane: Lane, minute: int) -> Said:
+        """The same in both languages."""
         pause = self.pause_of(lane)
         if pause is not None:
-            said = f" ({pause.reason})" if pause.reason else ""
-            what = "every lane" if pause.lane is None else f"lane {lane.label}"
-            return f"{what} is paused by {pause.who}{said}"
+            why = f" ({pause.reason})" if pause.reason else ""
+            every = pause.lane is None
+            what = Said("every lane", "semua lajur") if every else say("lane {x}", "lajur {x}", x=lane.label)
+            return say(
+                "{what} is paused by {who}{why}",
+                "{what} dijeda oleh {who}{why}",
+                what=what,
+                who=pause.who,
+                why=why,
+            )
         rate = self.rate_bytes_s(lane, minute)
         if rate == UNBOUND:
-            return ""
+            return NOTHING
         if rate > 0:
-            return f"lane {lane.label} is capped to {rate:,.0f} B/s"
+            return say(
+                "lane {x} is capped to {n:,.0f} B/s",
+                "lajur {x} dibatasi {n:,.0f} B/dtk",
+                x=lane.label,
+                n=rate,
+            )
         opens = self.opens_in(lane, minute)
-        when = "" if opens is None else f" until {clock_text((minute + opens) % DAY_MINUTES)}"
-        return f"lane {lane.label} is closed{when} by the timetable"
+        at = "" if opens is None else clock_text((minute + opens) % DAY_MINUTES)
+        when = say(" until {at}", " sampai pukul {at}", at=at) if at else NOTHING
+        return say(
+            "lane {x} is closed{when} by the timetable",
+            "lajur {x} ditutup{when} oleh jadwal",
+            x=lane.label,
+            when=when,
+        )
 
     def _caps(self, lane: Lane) -> Iterable[Cap]:
         return (cap for cap in self.caps if cap.lane in (None, lane))

@@ -112,7 +112,8 @@ def one(code: str, chance: random.Random, now_ms: int) -> dict[str, Any]:
             "disturbed": [],
         },
     }
-    found["trouble"], found["trouble_why"] = trouble_of(found, Limits(), OURS)
+    found["trouble"], why = trouble_of(found, Limits(), OURS)
+    found |= why.json("trouble_why")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -42,8 +43,8 @@ def trouble(**changes: Any) -> Trouble:
 
 
 def test_where_all_is_well_there_is_no_trouble_and_no_word() -> None:
-    assert trouble() == (0, "")
-    assert trouble(health=None, titian="", lag_s=600.0) == (0, "")
+    assert trouble() == (0, ("", ""))
+    assert trouble(health=None, titian="", lag_s=600.0) == (0, ("", ""))
 
 
 IN_ORDER: list[tuple[dict[str, Any], str]] = [
@@ -75,7 +76,10 @@ IN_ORDER: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("changes", "why"), IN_ORDER, ids=[why for _, why in IN_ORDER])
 def test_each_trouble_has_its_sentence(changes: dict[str, Any], why: str) -> None:
-    assert trouble(**changes).why == why
+    said = trouble(**changes).why
+    assert said.en == why
+    assert said.id not in ("", said.en)
+    assert re.findall(r"\d+", said.id) == re.findall(r"\d+", said.en)
 
 
 def test_they_come_in_the_order_in_which_one_looks() -> None:
@@ -88,7 +92,7 @@ def test_of_several_troubles_the_most_pressing_is_said() -> None:
     every: dict[str, Any] = {}
     for changes, why in reversed(IN_ORDER[1:]):
         every |= changes
-        assert trouble(**every).why == why or why in ("never heard", "its disk is full in about 1 days")
+        assert trouble(**every).why.en == why or why in ("never heard", "its disk is full in about 1 days")
 
 
 def test_within_one_kind_the_larger_comes_first_and_never_leaves_its_kind() -> None:
@@ -100,13 +104,13 @@ def test_within_one_kind_the_larger_comes_first_and_never_leaves_its_kind() -> N
 @pytest.mark.parametrize("state", ["revoked", "not joined yet", "joining anew"])
 def test_a_region_that_is_not_in_use_is_in_no_trouble_and_stands_last(state: str) -> None:
     gone = region("1801", state=state, silent=True, dead=9)
-    assert trouble_of(gone, LIMITS, "0.2.0") == (0, "")
+    assert trouble_of(gone, LIMITS, "0.2.0") == (0, ("", ""))
     rows = [gone | {"trouble": 0}, region("1802") | {"trouble": 0}, region("1803") | {"trouble": 600}]
     assert [one["region"] for one in worst_first(rows)] == ["1803", "1802", "1801"]
 
 
 def test_a_window_that_is_lowered_is_said_so() -> None:
-    assert trouble(held={"window_bytes": 65_536, "reason": "", "who": ""}).why == (
+    assert trouble(held={"window_bytes": 65_536, "reason": "", "who": ""}).why.en == (
         "it may send only a little at a time"
     )
 

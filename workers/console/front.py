@@ -71,6 +71,7 @@ def page(environment: Environment, name: str, language: str, **variables: Any) -
         "script_words": lambda: json.dumps(script_words(lang), ensure_ascii=False),
         "headline": lambda document: headline(document, lang),
         "told": lambda found, name: told(found, name, lang),
+        "by_lang": "" if lang == "en" else f"_{lang}",
         "mark": lambda found, name: ENGLISH_HERE if is_only_english(found, name, lang) else "",
     }
     return environment.get_template(name).render({**helpers, **variables, "lang": lang})
