@@ -67,8 +67,8 @@ _REGION = """region = {region}
 [throttle]
 # The most delay that we add for others on the line, milliseconds.
 # target_ms = 50
-# The kernel's congestion control that is asked for (empty: its default), and whether our packets are marked as
-# lower effort (RFC 8622): `titian doctor` says what the host grants.
+# The kernel's congestion control that is asked for (empty: its default), and whether our packets are
+# marked as lower effort (RFC 8622): `titian doctor` says what the host grants.
 # congestion = "bbr"
 # lower_effort = true
 """

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.inspection.alarms_center import center_rules
 from pipeline.inspection.alarms_region import region_rules
 from pipeline.inspection.refusals import denial, refusal
 from pipeline.said import Said, say
@@ -33,4 +32,6 @@ def region_alarms(depth: Mapping[str, Any], limits: AlarmsPart | None = None) ->
 
 def center_alarms(depth: Mapping[str, Any], limits: AlarmsPart | None = None) -> list[dict[str, Any]]:
     """The alarms of a center's document, likewise."""
+    from pipeline.inspection.alarms_center import center_rules  # here: a region's `depth` starts quickly
+
     return [one.to_json() for one in center_rules(depth, limits or AlarmsPart())]

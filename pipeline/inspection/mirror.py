@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.adapters.folder import RECOVER_NAME, Folder
 from pipeline.errors import TitianError
-from pipeline.inspection.doctor import Check
+
+if TYPE_CHECKING:
+    from pipeline.inspection.doctor import Check
 
 
 def mirror_json(folder: Folder) -> dict[str, Any] | None:
@@ -68,6 +70,8 @@ def recovery_json(folder: Folder) -> dict[str, Any] | None:
 
 def recovery_check(found: dict[str, Any]) -> Check:
     """The same, judged."""
+    from pipeline.inspection.doctor import Check
+
     counts = Counter(found["counts"])
     said = f"from {found['path']}: {counts['sent']:,} packets sent, {counts['there']:,} were there"
     if found["why"]:
