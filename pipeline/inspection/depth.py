@@ -69,7 +69,7 @@ def region_depth(
         "registry": _registry(registry, facts, records),
         "tallies": meta.tallies,
         "throttle": throttle_json(link.value("throttle")),
-        "way_back": throttle_json(link.value("level")),
+        "way_back": throttle_json(link.value("level")) if link.state == "up" else None,
         "link": link_json(link, around, now_ms),
         "return": return_json(link, facts, records, now_ms),
         **steering_json(around),
