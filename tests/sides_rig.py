@@ -37,8 +37,8 @@ def until(done: Callable[[], object], deadline_s: float = 60.0, what: str = "it"
 
 @contextmanager
 def two_sides(place: Path, profile: str = WIDE, started: bool = True) -> Iterator[BothSides]:
-    """Both sides in `place`; their logs stay there for whoever looks at a failure."""
-    with both_sides(place, profile, started=started) as sides:
+    """Both sides in `place`, without consoles; their logs stay there for whoever looks at a failure."""
+    with both_sides(place, profile, started=started, console=False) as sides:
         yield sides
 
 

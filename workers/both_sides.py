@@ -29,6 +29,8 @@ from workers.making import admit_region, make_center, make_region
 STOP_S = 15.0
 #: Several pairs of sides may run on one machine: each console takes a port that is free.
 ANY_PORT = {"TITIAN_CONSOLE__LISTEN": "127.0.0.1:0"}
+NO_CONSOLE = {"TITIAN_CONSOLE__LISTEN": "off"}
+REGION = "1806"
 
 
 @dataclass
@@ -127,9 +129,10 @@ class BothSides:
 
 @contextlib.contextmanager
 def both_sides(
-    place: Path, profile: str | None, code: str = "1806", started: bool = True
+    place: Path, profile: str | None, started: bool = True, console: bool = True
 ) -> Iterator[BothSides]:
     """Make both sides in `place` and (`started`) run them; both are stopped at the end, the folders stay.
+    Without `console` their pages are not served: they start quicker.
 
     The link between them is like `profile`; `None`: they speak directly, as fast as this machine can.
     """
@@ -138,11 +141,12 @@ def both_sides(
     center = make_center(place / "center", str(here), "")
     with contextlib.ExitStack() as stack:
         relay = profile and stack.enter_context(Relay(Address("127.0.0.1", 0), here, PROFILES[profile]))
-        join = place / f"{code}.join"
-        admit_region(center, code, join, again=False, address=str(relay.address if relay else here))
+        join = place / f"{REGION}.join"
+        admit_region(center, REGION, join, again=False, address=str(relay.address if relay else here))
         region = make_region(place / "region", join)
         center, region = open_folder(center.path), open_folder(region.path)
-        ups = Up(region), Up(center)
+        environment = ANY_PORT if console else NO_CONSOLE
+        ups = Up(region, dict(environment)), Up(center, dict(environment))
         stack.callback(_stop, ups)
         if started:
             for up in reversed(ups):

@@ -30,7 +30,7 @@ from tests.nightly.many_regions import document as many_regions
 from tests.nightly.many_regions import served
 from tests.sides_rig import child_pid, enqueue, kill_child, two_sides, until
 from workers.acts import Actor, pause, resume
-from workers.both_sides import BothSides, free_port
+from workers.both_sides import ANY_PORT, BothSides, free_port
 from workers.looking import RegionLook, look
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(300)]
@@ -57,6 +57,7 @@ def sides(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bo
         refuse_something(both.region.path, 6)
         # The same port after a kill, so that an open page finds it again.
         both.region_up.environment["TITIAN_CONSOLE__LISTEN"] = f"127.0.0.1:{free_port()}"
+        both.center_up.environment.update(ANY_PORT)
         both.center_up.start()
         both.region_up.start()
         enqueue(both, 20)

@@ -13,18 +13,13 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
-
-import uvicorn
 
 from pipeline.adapters.folder import Folder, write_private
 from pipeline.errors import UsageError
 from pipeline.linksim.profile import Address, parse_address
 from pipeline.settings import CONSOLE_PORTS
-from workers.console.app import make_app
-from workers.console.connections import Bounded
 from workers.console.side import Side
 from workers.logs import log
 from workers.watching import Watching
@@ -32,8 +27,6 @@ from workers.watching import Watching
 STATE_NAME = "console.json"
 #: A taken port is tried again after so long, seconds.
 AGAIN_S = 15.0
-#: Open pages have so long to end, seconds.
-END_S = 1
 
 
 def listen_at(folder: Folder) -> tuple[str, int] | None:
@@ -77,29 +70,13 @@ async def _serve(folder: Folder, watching: Watching, stop: threading.Event) -> N
     (folder.run / STATE_NAME).unlink(missing_ok=True)
 
 
-class _Server(uvicorn.Server):
-    """Signals are ours: they also end the watching."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Takes none."""
-        yield
-
-
 async def _until(asked: asyncio.Event, listener: socket.socket, side: Side, stop: threading.Event) -> None:
+    from workers.console.server import server_of
+
     where = str(Address(*listener.getsockname()[:2]))
     _say(side.folder, {"listen": where, "why": ""})
     log("console").info("served", at=f"http://{where}/")
-    config = uvicorn.Config(
-        make_app(side),
-        http=Bounded,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        lifespan="off",
-        timeout_graceful_shutdown=END_S,
-    )
-    server = _Server(config)
+    server = server_of(side)
     serving = asyncio.create_task(server.serve([listener]))
     done = asyncio.create_task(asked.wait())
     await asyncio.wait({serving, done}, return_when=asyncio.FIRST_COMPLETED)
