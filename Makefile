@@ -42,7 +42,7 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -m "not nightly" -rs -n auto --dist worksteal
+	$(BIN)/python -m pytest -m "not nightly" -rs -n auto --dist worksteal --durations=40 --durations-min=5
 
 check: $(STAMP)
 	$(BIN)/python tests/check_wheel.py
@@ -57,6 +57,8 @@ nightly: $(STAMP)
 	@tests/nightly/install.sh
 	@PYTHONWARNINGS=ignore $(PIP) --build-constraint constraints.txt -e '.[dev,postgresql,browser]'
 	$(BIN)/python -m pytest -m nightly -rs || [ $$? = 5 ]
+	TEST_EFFORT=4 $(BIN)/python -m pytest -n auto -rs tests/scenarios/test_any_announced.py \
+	  tests/scenarios/test_any_interleaving.py tests/scenarios/test_any_rebuild.py
 	$(MAKE) check
 
 clean:

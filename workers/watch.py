@@ -15,7 +15,7 @@ from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.folder import Folder, open_folder
 from pipeline.adapters.watch_store import WatchStore
 from workers.deathsig import die_with_parent
-from workers.logs import set_up_logs
+from workers.logs import log, set_up_logs
 from workers.looking import look
 from workers.watching import LOOK_S, Part, Watching
 
@@ -38,7 +38,8 @@ def parts_of(folder: Folder, store: WatchStore) -> list[Part]:
 
 def watching_of(folder: Folder, stop: threading.Event) -> Watching:
     """The watching thread of that side, not started yet."""
-    store, side = WatchStore(folder.path), folder.settings.side
+    store = WatchStore(folder.path, lambda text: log("watch").warning("begun_anew", why=text))
+    side = folder.settings.side
     parts = parts_of(folder, store)
     return Watching(look(folder), parts, SystemClock(), stop, LOOK_S[side], folder.run / TICK)
 

@@ -11,12 +11,15 @@ Written by the side's watching process alone; read by whoever looks. No names an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import apsw
+
 from pipeline.adapters.sqlite import Database, Layout
-from pipeline.errors import NotFound, StoreDamaged
+from pipeline.errors import NotFound, StoreDamaged, StoreError
 
 FILE_NAME = "watch.db"
 _FIRST = """
@@ -42,6 +45,7 @@ _HOUR = (
     "INSERT INTO hour VALUES (?1, ?2, 1, ?3, ?3, ?3) ON CONFLICT(name, hour) DO UPDATE SET "
     "n = n + 1, total = total + ?3, least = min(least, ?3), most = max(most, ?3)"
 )
+_STATE = "INSERT INTO state VALUES (?1, ?2) ON CONFLICT(name) DO UPDATE SET value = ?2"
 
 
 class Sample(NamedTuple):
@@ -65,10 +69,13 @@ class Turn(NamedTuple):
 
 
 class WatchStore:
-    """The writer. One process; a file that is damaged is put aside (`watch.db.damaged`) and begun anew."""
+    """The writer, for one thread of one process. A file that is damaged is put aside (`watch.db.damaged`) and
+    begun anew, also while it is in use, and so is one that was deleted; `said` is told of that. States are
+    kept on."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE_NAME
+    def __init__(self, folder: Path, said: Callable[[str], None] = lambda _: None) -> None:
+        self._path, self._said = folder / FILE_NAME, said
+        self._states: dict[str, str] = {}
         self._database = self._open()
         self._pruned_minute = 0
 
@@ -79,7 +86,8 @@ class WatchStore:
     def sample(self, now_ms: int, values: Mapping[str, float]) -> None:
         """Figures as they are now, in one transaction."""
         minute, hour = now_ms // 60_000, now_ms // 3_600_000
-        with self._database.write() as db:
+
+        def keep(db: apsw.Connection) -> None:
             db.executemany(_SAMPLE, [(minute, name, float(value)) for name, value in values.items()])
             db.executemany(_HOUR, [(hour, name, float(value)) for name, value in values.items()])
             if minute - self._pruned_minute >= _PRUNE_EVERY_MIN:
@@ -88,33 +96,69 @@ class WatchStore:
                 db.execute("DELETE FROM hour WHERE hour < ?", (hour - HOURS_MAX,))
                 db.execute("DELETE FROM turn WHERE at_ms < ?", (now_ms - TURNS_MS_MAX,))
 
+        self._write(keep)
+
     def turn(self, at_ms: int, what: str, detail: str = "") -> None:
         """It turned."""
-        with self._database.write() as db:
-            db.execute("INSERT INTO turn(at_ms, what, detail) VALUES (?, ?, ?)", (at_ms, what, detail))
+        row = (at_ms, what, detail)
+        self._write(lambda db: db.execute("INSERT INTO turn(at_ms, what, detail) VALUES (?, ?, ?)", row))
 
     def put(self, name: str, value: Any) -> None:
         """Keep a part's state (JSON)."""
-        with self._database.write() as db:
-            db.execute(
-                "INSERT INTO state VALUES (?1, ?2) ON CONFLICT(name) DO UPDATE SET value = ?2",
-                (name, json.dumps(value, ensure_ascii=False)),
-            )
+        self._states[name] = json.dumps(value, ensure_ascii=False)
+        self._write(lambda db: db.execute(_STATE, (name, self._states[name])))
 
     def get(self, name: str) -> Any:
         """A part's state; `None` where there is none."""
         return _state(self._database, name)
+
+    def _write(self, keep: Callable[[apsw.Connection], object]) -> None:
+        try:
+            self._database.check_place()
+            gone = not self._path.exists()
+        except StoreError:
+            gone = True
+        if gone:
+            self._begin_anew("deleted or replaced")
+        try:
+            with self._database.write() as db:
+                keep(db)
+        except StoreDamaged:
+            self._database.close()
+            self._put_aside()
+            self._begin_anew("damaged")
+            with self._database.write() as db:
+                keep(db)
+
+    def _begin_anew(self, what: str) -> None:
+        """What the parts keep is put in again: an alarm that stands still has its beginning."""
+        self._said(
+            f"{self._path} was {what} while it was in use: it is begun anew, what was seen before is gone"
+        )
+        self._database.close()
+        if not self._path.exists():
+            self._remove_logs()  # of the file that is gone: they do not belong to the new one
+        self._database = self._open()
+        with self._database.write() as db:
+            db.executemany(_STATE, list(self._states.items()))
 
     def _open(self) -> Database:
         try:
             made = Database.create(self._path, LAYOUT)
             made.rows("SELECT count(*) FROM state", (), tuple)
         except StoreDamaged:
-            self._path.replace(self._path.with_name(f"{FILE_NAME}.damaged"))
-            for tail in ("-wal", "-shm"):
-                self._path.with_name(FILE_NAME + tail).unlink(missing_ok=True)
+            self._put_aside()
             made = Database.create(self._path, LAYOUT)
         return made
+
+    def _put_aside(self) -> None:
+        with suppress(FileNotFoundError):
+            self._path.replace(self._path.with_name(f"{FILE_NAME}.damaged"))
+        self._remove_logs()
+
+    def _remove_logs(self) -> None:
+        for tail in ("-wal", "-shm"):
+            self._path.with_name(FILE_NAME + tail).unlink(missing_ok=True)
 
 
 class WatchReader:
@@ -159,12 +203,18 @@ class WatchReader:
 
     def get(self, name: str) -> Any:
         """A part's state; `None` where there is none."""
+        self._look_where_it_is()
         try:
             return _state(self._database, name)
         except (NotFound, StoreDamaged):
             return None
 
+    def _look_where_it_is(self) -> None:
+        with suppress(StoreError):  # it was begun anew: what is there now is opened
+            self._database.check_place()
+
     def _rows(self, query: str, values: tuple[Any, ...], make: Any) -> list[Any]:
+        self._look_where_it_is()
         try:
             return self._database.rows(query, values, make)
         except (NotFound, StoreDamaged):

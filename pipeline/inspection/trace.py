@@ -47,7 +47,7 @@ def parse_query(text: str) -> Query:
         return parse_packet_id(text)
     except SchemaError:
         raise UsageError(
-            f"{text[:60]!r} is neither a packet id (such as 1806-k3v9qa-000123) nor a NIK of 16 digits"
+            "that is neither a packet id (such as 1806-k3v9qa-000123) nor a NIK of 16 digits"
         ) from None
 
 

@@ -76,7 +76,7 @@ def test_a_port_that_is_taken_is_said_and_holds_nothing_up(up: Up) -> None:
         until(lambda: state_of(up.folder))
         said = state_of(up.folder)
         assert said["listen"] is None
-        assert said["why"].startswith(f"{where}: ")
+        assert said["why"].startswith(f"{where} is taken")
         until(lambda: (up.folder.path / "watch.db").exists())
         assert up.process is not None
         assert up.process.poll() is None

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from schemas.lanes import Lane
+from tests.effort import EFFORT
 from tests.scenarios.test_announced import Gate
 from tests.scenarios.test_any_interleaving import WholeWay
 
@@ -53,4 +54,4 @@ class Announced(WholeWay):
 
 
 TestAnyAnnounced = Announced.TestCase
-TestAnyAnnounced.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+TestAnyAnnounced.settings = settings(max_examples=12 * EFFORT, stateful_step_count=25, deadline=None)

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from pipeline.region.pushed import PushSettings
 from pipeline.sample import sample_lines
 from pipeline.testing.world import World
+from tests.effort import EFFORT
 
 #: Lines with and without attachments, made once: making them costs more than carrying them.
 PLAIN = list(sample_lines(60, seed=3))
@@ -155,4 +156,4 @@ class WholeWay(RuleBasedStateMachine):
 
 
 TestWholeWay = WholeWay.TestCase
-TestWholeWay.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestWholeWay.settings = settings(max_examples=30 * EFFORT, stateful_step_count=40, deadline=None)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from schemas.asks import RECORD, pack_record_args
+from tests.effort import EFFORT
 from tests.scenarios.rebuild_rig import lines, long_known, pictures_are_back, printed
 from tests.scenarios.test_any_interleaving import WholeWay
 
@@ -75,4 +76,4 @@ class AnyRebuild(WholeWay):
 
 
 TestAnyRebuild = AnyRebuild.TestCase
-TestAnyRebuild.settings = settings(max_examples=16, stateful_step_count=30, deadline=None)
+TestAnyRebuild.settings = settings(max_examples=10 * EFFORT, stateful_step_count=30, deadline=None)

@@ -98,5 +98,38 @@ def test_a_damaged_file_is_put_aside_and_begun_anew(store: WatchStore, tmp_path:
     assert (tmp_path / "watch.db.damaged").is_file()
 
 
+@pytest.mark.parametrize("tails", [("",), ("", "-wal", "-shm")], ids=str)
+def test_a_file_that_is_deleted_while_in_use_is_begun_anew_with_what_the_parts_keep(
+    tmp_path: Path, tails: tuple[str, ...]
+) -> None:
+    said: list[str] = []
+    store, reader = WatchStore(tmp_path, said.append), WatchReader(tmp_path)
+    store.put("alarms", [1])
+    assert reader.get("alarms") == [1]
+    for tail in tails:
+        (tmp_path / f"watch.db{tail}").unlink()
+    assert reader.get("alarms") is None
+    for at in range(3):
+        store.sample(NOW_MS + at, {"x": 1.0})
+    assert reader.get("alarms") == [1]
+    assert [one.mean for one in reader.minutes(["x"], 0)["x"]] == [1.0]
+    assert (tmp_path / "watch.db").stat().st_mode & 0o777 == 0o600
+    assert len(said) == 1
+    assert "begun anew" in said[0]
+
+
+def test_a_file_that_is_damaged_while_in_use_is_put_aside_and_begun_anew(tmp_path: Path) -> None:
+    said: list[str] = []
+    store = WatchStore(tmp_path, said.append)
+    store.put("alarms", [1])
+    (tmp_path / "damage").write_bytes(b"no database at all" * 300)
+    (tmp_path / "damage").replace(tmp_path / "watch.db")
+    store.put("notice", [2])
+    reader = WatchReader(tmp_path)
+    assert (reader.get("alarms"), reader.get("notice")) == ([1], [2])
+    assert (tmp_path / "watch.db.damaged").is_file()
+    assert len(said) == 1
+
+
 def test_only_we_can_read_it(store: WatchStore, tmp_path: Path) -> None:
     assert (tmp_path / "watch.db").stat().st_mode & 0o777 == 0o600
