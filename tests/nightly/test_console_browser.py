@@ -261,6 +261,7 @@ def test_a_dead_letter_is_shown_and_dropped_only_when_that_is_confirmed(
     assert "/dead/" in page.url, "the browser asks for the box first"
     page.check("form[action='/act/drop'] input[name=sure]")
     page.click("form[action='/act/drop'] button")
+    page.wait_for_url("**done=drop**")
     assert page.locator("tbody tr").count() == before - 1
     assert which not in text_of(page, "#dead-list")
     assert depth_of(sides)["dead"] == before - 1
@@ -269,7 +270,7 @@ def test_a_dead_letter_is_shown_and_dropped_only_when_that_is_confirmed(
 def test_a_dead_letter_is_sent_again(region: Callable[..., Seen]) -> None:
     page = region().sign_in(path="/dead")
     page.locator("form[action='/act/retry'] button").first.click()
-    assert "done=retry" in page.url
+    page.wait_for_url("**done=retry**")
     assert "send again" in text_of(page, ".said")
 
 
