@@ -480,6 +480,7 @@ def weight(seen: Seen, path: str) -> dict[str, int]:
         "Network.eventSourceMessageReceived",
         lambda it: found.update({it["requestId"]: found.get(it["requestId"], 0) + len(it["data"].encode())}),
     )
+    tools.send("Network.setCacheDisabled", {"cacheDisabled": True})  # a first look has nothing kept
     seen.page.goto(seen.base + path)
     is_live(seen.page)
     seen.page.wait_for_load_state("load")
