@@ -243,7 +243,7 @@ def test_a_defect_says_nothing_of_what_was_asked(filled: Sides, monkeypatch: pyt
     def fails(*_: object) -> None:
         raise RuntimeError(nik(1))
 
-    monkeypatch.setattr("workers.console.documents.region_trace", fails)
+    monkeypatch.setattr("pipeline.inspection.trace.region_trace", fails)
     answer = browser.post("/api/trace", {"q": nik(1)})
     assert answer.status_code == 500
     assert nik(1) not in answer.text

@@ -25,13 +25,13 @@ from pipeline.inspection.series import (
     names_of,
     region_minutes,
 )
-from pipeline.inspection.trace import Query, center_trace, region_trace
+from pipeline.inspection.trace import Query
 from schemas.identity import check_region
 from schemas.lanes import parse_lane
 from workers.console.headline import headlines
 from workers.console.opened import opened, seen
 from workers.console.side import Side
-from workers.looking import CenterLook, link_of
+from workers.looking import CenterLook
 
 #: One region's document at a center is made at most so often, seconds, and for so many regions.
 REGION_EACH_S, REGIONS_KEPT = 2.0, 16
@@ -133,9 +133,7 @@ class Documents:
     def trace(self, query: Query) -> dict[str, Any]:
         """The document of `trace`; raises `NotFound`."""
         with opened(self.side) as store:
-            if isinstance(store, CenterLook):
-                return center_trace(store.ledger, query, now_ms())
-            return region_trace(store.outbox, store.registry, link_of(self.side.folder), query, now_ms())
+            return store.trace(query)
 
     def audit(self, what: str | None, limit: int) -> dict[str, Any]:
         """The document of `audit`."""
